@@ -1,0 +1,116 @@
+"""One forward pass, watched: where shapes break, and where numbers stop being finite."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+
+import torch
+from torch import Tensor, nn
+
+from sightline.base import ArgumentError
+
+
+def output_shape(network: nn.Module, input_shape: tuple[int, ...], what: str) -> tuple[int, ...]:
+    """Shape of what a network returns for one input, without the batch axis.
+
+    The network is left as it was; it is run once on zeros, in evaluation mode.
+
+    Args:
+        network: Takes one tensor, returns one.
+        input_shape: (C, H, W).
+        what: The network as the user calls it, for the message.
+
+    Raises:
+        ArgumentError: if the input does not go through; it names the layer, what it was given, and why.
+    """
+    inside: list[tuple[str, nn.Module, str]] = []
+
+    def enter(name: str, module: nn.Module, inputs: tuple[object, ...]) -> None:
+        shapes = [_by_x(tuple(x.shape[1:])) for x in inputs if isinstance(x, Tensor)]
+        inside.append((name, module, ", ".join(shapes)))
+
+    def leave(name: str, module: nn.Module, inputs: tuple[object, ...]) -> None:
+        inside.pop()
+
+    parameter = next(iter(network.parameters()), None)
+    device = parameter.device if parameter is not None else None
+    with _evaluating(network), _watching(network, enter, leave), torch.no_grad():
+        try:
+            result = network(torch.zeros(1, *input_shape, device=device))
+        except (RuntimeError, ValueError, IndexError) as error:
+            layer = "its forward"
+            if inside:
+                name, module, given = inside[-1]
+                layer = f"layer {name or '(the network itself)'} ({type(module).__name__}), given {given},"
+            reason = str(error).splitlines()[0]
+            raise ArgumentError(
+                f"{what} cannot take an input of {_by_x(input_shape)}: {layer} failed: {reason}"
+            ) from error
+    if not isinstance(result, Tensor):
+        raise ArgumentError(f"{what} returns {type(result).__name__}, not a tensor of raw outputs")
+    return tuple(result.shape[1:])
+
+
+def first_non_finite(network: nn.Module, images: Tensor) -> str:
+    """The first layer whose weights or output hold a value that is not finite, for a finding.
+
+    Args:
+        network: The network; it is left as it was.
+        images: A preprocessed batch, (N, C, H, W).
+    """
+    if not torch.isfinite(images).all():
+        return "the input images"
+    for name, tensor in network.state_dict().items():
+        if tensor.is_floating_point() and not torch.isfinite(tensor).all():
+            return f"the weights {name}"
+    found: list[str] = []
+
+    def leave(name: str, module: nn.Module, inputs: tuple[object, ...], output: object) -> None:
+        leaf = not any(True for _ in module.children())
+        if leaf and isinstance(output, Tensor) and not torch.isfinite(output).all():
+            found.append(f"the output of layer {name} ({type(module).__name__})")
+
+    with contextlib.ExitStack() as hooks, torch.no_grad():
+        for name, module in network.named_modules():
+            handle = module.register_forward_hook(
+                lambda m, i, o, name=name: leave(name, m, i, o)  # type: ignore[misc]
+            )
+            hooks.callback(handle.remove)
+        network(images)
+    return found[0] if found else "the loss alone: every layer's output is finite"
+
+
+@contextlib.contextmanager
+def _evaluating(network: nn.Module) -> Iterator[None]:
+    """Evaluation mode, and every module's own mode back afterwards."""
+    modes = [(module, module.training) for module in network.modules()]
+    network.eval()
+    try:
+        yield
+    finally:
+        for module, training in modes:
+            module.training = training
+
+
+@contextlib.contextmanager
+def _watching(
+    network: nn.Module,
+    enter: Callable[[str, nn.Module, tuple[object, ...]], None],
+    leave: Callable[[str, nn.Module, tuple[object, ...]], None],
+) -> Iterator[None]:
+    with contextlib.ExitStack() as hooks:
+        for name, module in network.named_modules():
+            before = module.register_forward_pre_hook(
+                lambda m, i, name=name: enter(name, m, i)  # type: ignore[misc]
+            )
+            after = module.register_forward_hook(
+                lambda m, i, o, name=name: leave(name, m, i)  # type: ignore[misc]
+            )
+            hooks.callback(before.remove)
+            hooks.callback(after.remove)
+        yield
+
+
+def _by_x(shape: tuple[int, ...]) -> str:
+    return "x".join(str(n) for n in shape)

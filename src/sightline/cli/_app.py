@@ -1,0 +1,41 @@
+"""The command line: one verb, one public function."""
+
+from __future__ import annotations
+
+import typer
+
+from sightline._version import __version__
+from sightline.cli._evaluate import evaluate
+from sightline.cli._predict import predict
+from sightline.cli._train import demo, train
+
+VERBS = {"demo": demo, "train": train, "evaluate": evaluate, "predict": predict}
+
+app = typer.Typer(
+    name="sightline",
+    help="From a folder of images to a network that is designed, trained, measured and understood.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+for _name, _verb in VERBS.items():
+    app.command(_name)(_verb)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        print(f"sightline {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: bool = typer.Option(False, "--version", callback=_version, is_eager=True, help="The version."),
+) -> None:
+    pass
+
+
+def main() -> None:
+    """Run the command line."""
+    app()

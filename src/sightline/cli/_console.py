@@ -1,0 +1,92 @@
+"""What every verb does alike: errors, progress, JSON."""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import sys
+from collections.abc import Callable, Mapping
+from typing import Any, ParamSpec, TypeVar
+
+import typer
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def handled(verb: Callable[P, R]) -> Callable[P, R]:
+    """Turn what a user can mend into one line on standard error and the right exit code."""
+
+    @functools.wraps(verb)
+    def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
+        from sightline.base import SightlineError
+
+        try:
+            return verb(*args, **kwargs)
+        except SightlineError as error:
+            text = " ".join(str(error).split())
+            print(f"sightline: {text}", file=sys.stderr)
+            raise typer.Exit(error.exit_code) from None
+        except KeyboardInterrupt:
+            print("sightline: interrupted", file=sys.stderr)
+            raise typer.Exit(130) from None
+        except BrokenPipeError:  # whoever read our output has read enough
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise typer.Exit(0) from None
+
+    return wrapper
+
+
+def print_json(content: Mapping[str, Any]) -> None:
+    """One JSON object on one line of standard output."""
+    print(json.dumps(content, ensure_ascii=False), flush=True)
+
+
+def make_reporter() -> Any:
+    """A reporter for standard error: a moving line on a terminal, plain lines elsewhere."""
+    from sightline.training import PlainReporter
+
+    return TerminalReporter() if sys.stderr.isatty() else PlainReporter()
+
+
+class TerminalReporter:
+    """Lines as they come, and under them one that moves."""
+
+    def __init__(self) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+        self._progress = Progress(
+            TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(),
+            console=Console(stderr=True), transient=True,
+        )  # fmt: skip
+        self._task: Any = None
+        self._what = ""
+
+    def note(self, text: str) -> None:
+        """Print it above the moving line."""
+        self._progress.console.print(text, highlight=False, markup=False, soft_wrap=True)
+
+    def progress(self, what: str, done: int, total: int) -> None:
+        """Move the line; it goes when the work is done."""
+        if what != self._what:
+            self._clear()
+            self._what = what
+            self._progress.start()
+            self._task = self._progress.add_task(what, total=total)
+        self._progress.update(self._task, completed=done)
+        if done >= total:
+            self._clear()
+
+    def epoch(self, row: Mapping[str, Any], total: int, seconds_left: float) -> None:
+        """Print the epoch's line."""
+        from sightline.training import epoch_line
+
+        self.note(epoch_line(row, total, seconds_left))
+
+    def _clear(self) -> None:
+        if self._task is not None:
+            self._progress.remove_task(self._task)
+            self._progress.stop()
+        self._task, self._what = None, ""

@@ -1,0 +1,132 @@
+"""`sightline predict`."""
+
+from __future__ import annotations
+
+import csv
+import glob
+import json as json_module
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from sightline.cli._console import handled
+
+
+@handled
+def predict(
+    model: Annotated[str, typer.Argument(help="A run folder or a model file.")],
+    paths: Annotated[
+        list[str],
+        typer.Argument(
+            help="Files, folders or globs; - reads an image, or paths a line, from standard input."
+        ),
+    ],
+    topk: Annotated[int, typer.Option("--topk", min=1, help="Classes to give for each image.")] = 5,
+    as_csv: Annotated[bool, typer.Option("--csv", help="CSV on standard output.")] = False,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:0, mps.")] = "auto",
+    batch_size: Annotated[int, typer.Option("--batch-size", "-b", min=1, help="Images at a time.")] = 128,
+    json: Annotated[bool, typer.Option("--json", help="One JSON object a line for each image.")] = False,
+) -> None:
+    """Say what a trained network sees in images."""
+    from sightline.base import ArgumentError, DataError
+    from sightline.inference import load_predictor
+    from sightline.machine import Plan, choose_device, usable_cores
+
+    if as_csv and json:
+        raise ArgumentError("--csv and --json exclude each other")
+    plan = Plan(device=str(choose_device(device)), threads=usable_cores())
+    sources = list(_sources(paths))
+    predictor = load_predictor(model, plan)
+    write = _json_writer() if json else _csv_writer() if as_csv else _table_writer()
+    unreadable = 0
+    for prediction in predictor.predict(sources, batch_size):
+        unreadable += bool(prediction.error)
+        if prediction.error and not json:
+            print(f"sightline: {prediction.path}: {prediction.error}", file=sys.stderr)
+        write(prediction, topk)
+    if unreadable:
+        raise DataError(f"{unreadable} of {len(sources)} images could not be read")
+
+
+def _sources(paths: list[str]) -> Iterator[tuple[str, Path | bytes]]:
+    """Each image a user names, in order; folders in the order of their names."""
+    from sightline.base import DataError
+
+    for name in paths:
+        if name == "-":
+            yield from _standard_input()
+            continue
+        path = Path(name)
+        if path.is_dir():
+            yield from _in_folder(path)
+        elif path.exists():
+            yield name, path
+        else:
+            found = sorted(glob.glob(name, recursive=True)) if glob.has_magic(name) else []
+            if not found:
+                raise DataError(f"no such image: {name}")
+            for one in found:
+                if Path(one).is_dir():
+                    yield from _in_folder(Path(one))
+                else:
+                    yield one, Path(one)
+
+
+def _in_folder(folder: Path) -> Iterator[tuple[str, Path | bytes]]:
+    from sightline.base import DataError
+    from sightline.imaging import EXTENSIONS
+
+    found = [p for p in sorted(folder.rglob("*")) if p.suffix.lower() in EXTENSIONS and p.is_file()]
+    if not found:
+        raise DataError(f"no image in {folder}")
+    for path in found:
+        yield str(path), path
+
+
+def _standard_input() -> Iterator[tuple[str, Path | bytes]]:
+    """One image's bytes, or paths, one a line."""
+    content = sys.stdin.buffer.read()
+    try:
+        text = content.decode()
+    except UnicodeDecodeError:
+        yield "-", content
+        return
+    lines = [line for line in text.splitlines() if line.strip()]
+    if lines and (len(lines) == 1 or all("\0" not in line for line in lines)):
+        for line in lines:
+            yield from _sources([line.strip()])
+
+
+def _json_writer() -> Any:
+    def write(prediction: Any, topk: int) -> None:
+        line: dict[str, Any] = {"path": prediction.path}
+        if prediction.error:
+            line["error"] = prediction.error
+        else:
+            line["predictions"] = [{"class": name, "probability": p} for name, p in prediction.top(topk)]
+        print(json_module.dumps(line, ensure_ascii=False), flush=True)
+
+    return write
+
+
+def _csv_writer() -> Any:
+    writer = csv.writer(sys.stdout, lineterminator="\n")
+    writer.writerow(["path", "rank", "class", "probability"])
+
+    def write(prediction: Any, topk: int) -> None:
+        for rank, (name, p) in enumerate(prediction.top(topk), start=1):
+            writer.writerow([prediction.path, rank, name, f"{p:.6f}"])
+
+    return write
+
+
+def _table_writer() -> Any:
+    def write(prediction: Any, topk: int) -> None:
+        if not prediction.error:
+            shown = "  ".join(f"{name} {100 * p:.1f} %" for name, p in prediction.top(topk))
+            print(f"{prediction.path}: {shown}")
+
+    return write

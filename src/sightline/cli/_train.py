@@ -1,0 +1,114 @@
+"""`sightline train` and `sightline demo`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from sightline.cli._console import handled, make_reporter, print_json
+
+if TYPE_CHECKING:
+    from sightline.training import TrainingResult
+
+
+@handled
+def train(
+    data: Annotated[
+        str | None,
+        typer.Argument(help="A folder of class folders, with or without train/val/test; or digits."),
+    ] = None,
+    model: Annotated[
+        str | None, typer.Option(help="A zoo name, NAME@FILE, or FILE.py:NAME. Default: by the images.")
+    ] = None,
+    recipe: Annotated[str | None, typer.Option(help="A recipe's name, or FILE.py:NAME.")] = None,
+    weights: Annotated[
+        str | None, typer.Option(help="A run, model file or weights file to start from.")
+    ] = None,
+    epochs: Annotated[int | None, typer.Option(min=1, help="Epochs; with --resume, a new total.")] = None,
+    batch_size: Annotated[
+        int | None, typer.Option("--batch-size", "-b", min=1, help="Images a step.")
+    ] = None,
+    lr: Annotated[float | None, typer.Option(help="Peak learning rate.")] = None,
+    img_size: Annotated[
+        int | None, typer.Option("--img-size", "--imgsz", min=1, help="Side of the network's square input.")
+    ] = None,
+    select: Annotated[
+        str | None,
+        typer.Option(help="Metric that chooses the best epoch: accuracy, balanced_accuracy, loss."),
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Of everything random in training.")] = 0,
+    split_seed: Annotated[int, typer.Option(help="Of the split, where the folder has none.")] = 0,
+    allow_unreadable: Annotated[
+        bool, typer.Option("--allow-unreadable", help="Leave out unreadable files, however many.")
+    ] = False,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:0, mps.")] = "auto",
+    precision: Annotated[str, typer.Option(help="auto (timed), fp32 or bf16.")] = "auto",
+    output: Annotated[
+        Path | None, typer.Option(help="The run folder. Default: runs/classification/...")
+    ] = None,
+    exist_ok: Annotated[bool, typer.Option("--exist-ok", help="Replace the run in --output.")] = False,
+    cache_mb: Annotated[
+        int | None, typer.Option("--cache-mb", min=0, help="Megabytes of decoded images to keep.")
+    ] = None,
+    resume: Annotated[
+        Path | None, typer.Option(help="Go on with this run; with --epochs, extend it.")
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")] = False,
+) -> None:
+    """Train a network on labelled images, judge it, and write its report."""
+    from sightline.base import ArgumentError
+    from sightline.data import DEFAULT_BUDGET_MB
+    from sightline.training import resume as resume_run
+    from sightline.training import train as train_run
+
+    if (data is None) == (resume is None):
+        raise ArgumentError("give DATA to train on, or --resume RUN to go on with; not both, not neither")
+    if precision not in ("auto", "fp32", "bf16"):
+        raise ArgumentError(f"--precision is {precision!r}; there are auto, fp32, bf16")
+    if resume is not None:
+        fixed = {
+            "--recipe": recipe, "--weights": weights, "--batch-size": batch_size, "--lr": lr,
+            "--img-size": img_size, "--select": select, "--output": output,
+        }  # fmt: skip
+        for option, value in fixed.items():
+            if value is not None:
+                raise ArgumentError(
+                    f"{option} cannot be changed by --resume: a run goes on with its own settings"
+                )
+        _show(resume_run(resume, epochs=epochs, model=model, reporter=make_reporter()), json)
+        return
+    assert data is not None
+    result = train_run(
+        data, model=model, recipe=recipe, weights=weights, epochs=epochs, batch_size=batch_size, lr=lr,
+        img_size=img_size, select=select, seed=seed, split_seed=split_seed,
+        allow_unreadable=allow_unreadable, device=device, precision=precision, output=output,
+        exist_ok=exist_ok, cache_mb=DEFAULT_BUDGET_MB if cache_mb is None else cache_mb,
+        reporter=make_reporter(),
+    )  # type: ignore[arg-type]  # fmt: skip
+    _show(result, json)
+
+
+@handled
+def demo(
+    output: Annotated[
+        Path | None, typer.Option(help="The run folder. Default: runs/classification/...")
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")] = False,
+) -> None:
+    """Train LeNet-5 on the embedded digits, judge it, and write its report: under a minute."""
+    from sightline.training import train as train_run
+
+    result = train_run("digits", model="lenet5", output=output, reporter=make_reporter())
+    _show(result, json)
+
+
+def _show(result: TrainingResult, as_json: bool) -> None:
+    if as_json:
+        print_json(result.to_dict())
+        return
+    for evaluation in result.evaluations:
+        print(evaluation.describe())
+    print(f"report: {result.run / 'report.html'}")
+    print(f"predict: sightline predict {result.run} IMAGE")

@@ -1,0 +1,38 @@
+"""Images from anywhere: the image set, the split, batches."""
+
+from typing import TYPE_CHECKING
+
+from sightline.base import lazy_exports
+
+if TYPE_CHECKING:
+    from sightline.data._batch import Batch as Batch
+    from sightline.data._batches import DEFAULT_BUDGET_MB as DEFAULT_BUDGET_MB
+    from sightline.data._batches import BatchSource as BatchSource
+    from sightline.data._batches import MemoryBatches as MemoryBatches
+    from sightline.data._batches import WorkerBatches as WorkerBatches
+    from sightline.data._batches import open_batches as open_batches
+    from sightline.data._image_set import PARTS as PARTS
+    from sightline.data._image_set import ImageSet as ImageSet
+    from sightline.data._image_set import Part as Part
+    from sightline.data._index import Progress as Progress
+    from sightline.data._open import EMBEDDED as EMBEDDED
+    from sightline.data._open import open_images as open_images
+    from sightline.data._sizes import choose_sizes as choose_sizes
+    from sightline.data._split import Split as Split
+    from sightline.data._split import recorded_split as recorded_split
+    from sightline.data._split import split_images as split_images
+    from sightline.data._statistics import channel_statistics as channel_statistics
+
+__getattr__, __dir__, __all__ = lazy_exports(
+    __name__,
+    {
+        "_batch": ("Batch",),
+        "_batches": ("DEFAULT_BUDGET_MB", "BatchSource", "MemoryBatches", "WorkerBatches", "open_batches"),
+        "_image_set": ("PARTS", "ImageSet", "Part"),
+        "_index": ("Progress",),
+        "_open": ("EMBEDDED", "open_images"),
+        "_sizes": ("choose_sizes",),
+        "_split": ("Split", "recorded_split", "split_images"),
+        "_statistics": ("channel_statistics",),
+    },
+)

@@ -1,0 +1,287 @@
+"""Batches of a set, by either of two paths behind one interface.
+
+A set whose framed images fit a budget of memory is decoded once into one raw array on disk, mapped into
+memory, keyed by the content of its files and shared by every process that uses it: a batch is an index
+operation. Any other set is decoded by worker processes as it is needed. On both paths the order of images
+is given from outside, so that stopping and going on at any batch is the same.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import secrets
+import signal
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from sightline.base import DataError, StorageError, cache_folder, storage_errors
+from sightline.data._batch import Batch
+from sightline.data._image_set import ImageSet
+from sightline.data._index import Progress
+from sightline.imaging import Canvas, UnreadableImageError, read_framed
+from sightline.machine import usable_cores
+
+DEFAULT_BUDGET_MB = 2048
+"""Framed images up to this many megabytes (10^6 bytes) are kept decoded."""
+
+_PARALLEL_FROM = 2_000
+_CHUNK = 256
+
+
+class BatchSource(Protocol):
+    """Where batches come from."""
+
+    path: str
+    """`memory` or `workers`, for the record."""
+    canvas: Canvas
+
+    def batches(self, order: Sequence[NDArray[np.int64]], *, training: bool = False) -> Iterator[Batch]:
+        """The batches of an epoch.
+
+        Args:
+            order: The image indices of each batch, in order.
+            training: Whether a JPEG may be decoded at a reduced scale.
+
+        Raises:
+            DataError: if a file can no longer be read.
+        """
+        ...
+
+
+def open_batches(
+    images: ImageSet,
+    canvas: Canvas,
+    *,
+    budget_mb: int = DEFAULT_BUDGET_MB,
+    workers: int | None = None,
+    progress: Progress | None = None,
+) -> BatchSource:
+    """Choose the path for a set.
+
+    Args:
+        images: The set.
+        canvas: What its images are framed to.
+        budget_mb: How many megabytes of decoded images may be kept; 0 for none.
+        workers: Decoding processes where images are decoded as needed; None for one a core.
+        progress: Told how far decoding is.
+    """
+    cell = canvas.channels * canvas.height * canvas.width
+    if images.pixels is not None and images.one_size == (canvas.height, canvas.width):
+        return MemoryBatches(images, canvas, images.pixels)
+    if images.root is not None and len(images) * cell <= budget_mb * 1_000_000:
+        with contextlib.suppress(StorageError):  # no room for the array: decode as needed instead
+            return MemoryBatches(images, canvas, _decoded(images, canvas, progress))
+    if images.pixels is not None:
+        raise DataError(f"{images.source} is held in memory at {images.one_size}; it cannot be framed")
+    return WorkerBatches(images, canvas, workers or usable_cores())
+
+
+class MemoryBatches:
+    """Batches out of one array that is already decoded.
+
+    Args:
+        images: The set.
+        canvas: What `pixels` is framed to.
+        pixels: (N, C, H, W) uint8.
+    """
+
+    path = "memory"
+
+    def __init__(self, images: ImageSet, canvas: Canvas, pixels: NDArray[np.uint8]) -> None:
+        self.canvas = canvas
+        self._images = images
+        self._pixels = pixels
+
+    def batches(self, order: Sequence[NDArray[np.int64]], *, training: bool = False) -> Iterator[Batch]:
+        """As `BatchSource.batches`."""
+        for ids in order:
+            sizes = self._images.sizes[ids]
+            yield Batch(
+                images=torch.from_numpy(self._pixels[ids]),
+                targets=torch.from_numpy(self._images.targets[ids]),
+                ids=ids,
+                sizes=torch.from_numpy(sizes),
+                transforms=torch.from_numpy(_fit_transforms(sizes, self.canvas)),
+            )
+
+
+class WorkerBatches:
+    """Batches decoded and framed by worker processes, a few ahead of their use.
+
+    Args:
+        images: The set, of files.
+        canvas: What each image is framed to.
+        workers: How many processes.
+    """
+
+    path = "workers"
+
+    def __init__(self, images: ImageSet, canvas: Canvas, workers: int) -> None:
+        self.canvas = canvas
+        self._images = images
+        self._workers = workers
+        self._loaders: dict[bool, tuple[_Order, DataLoader[Any]]] = {}
+
+    def batches(self, order: Sequence[NDArray[np.int64]], *, training: bool = False) -> Iterator[Batch]:
+        """As `BatchSource.batches`."""
+        if training not in self._loaders:
+            self._loaders[training] = self._start(training)
+        current, loader = self._loaders[training]
+        current.batches = order
+        for ids, (pixels, transforms, error) in zip(order, loader, strict=True):
+            if error:
+                raise DataError(error)
+            yield Batch(
+                images=pixels,
+                targets=torch.from_numpy(self._images.targets[ids]),
+                ids=ids,
+                sizes=torch.from_numpy(self._images.sizes[ids]),
+                transforms=transforms,
+            )
+
+    def _start(self, training: bool) -> tuple[_Order, DataLoader[Any]]:
+        assert self._images.root is not None
+        order = _Order()
+        loader: DataLoader[Any] = DataLoader(
+            _FramedFiles(str(self._images.root), self._images.names, self.canvas, training),
+            sampler=order,  # each item of the "set" is a whole batch
+            batch_size=None,
+            num_workers=self._workers,
+            multiprocessing_context="forkserver",  # not fork: torch's threads are running here
+            worker_init_fn=_leave_interrupts_to_parent,
+            persistent_workers=True,
+        )
+        return order, loader
+
+
+class _Order:
+    """The epoch's batches, changed from outside while the workers live on."""
+
+    def __init__(self) -> None:
+        self.batches: Sequence[NDArray[np.int64]] = ()
+
+    def __iter__(self) -> Iterator[NDArray[np.int64]]:
+        return iter(self.batches)
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+
+class _FramedFiles(Dataset[tuple[Tensor, Tensor, str]]):
+    """Framed batches of files. A file that fails is reported by name; the parent raises."""
+
+    def __init__(self, root: str, names: tuple[str, ...], canvas: Canvas, reduced: bool) -> None:
+        self._root, self._names, self._canvas, self._reduced = root, names, canvas, reduced
+
+    def __getitem__(self, ids: NDArray[np.int64]) -> tuple[Tensor, Tensor, str]:
+        c = self._canvas
+        pixels = torch.empty((len(ids), c.channels, c.height, c.width), dtype=torch.uint8)
+        transforms = torch.empty((len(ids), 3, 3))
+        for row, index in enumerate(ids):
+            path = Path(self._root) / self._names[index]
+            try:
+                framed = read_framed(path, c, reduced=self._reduced)
+            except UnreadableImageError as error:
+                return pixels, transforms, f"{path} can no longer be read: {error}"
+            pixels[row] = torch.from_numpy(framed.pixels)
+            transforms[row] = torch.from_numpy(framed.transform)
+        return pixels, transforms, ""
+
+
+def _leave_interrupts_to_parent(worker: int) -> None:
+    """A Ctrl-C reaches the whole process group; the parent saves its work and ends the workers."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def _fit_transforms(sizes: NDArray[np.int32], canvas: Canvas) -> NDArray[np.float32]:
+    """The matrices that `frame` makes for images of these sizes. (N, 2) -> (N, 3, 3)."""
+    height, width = sizes[:, 0].astype(float), sizes[:, 1].astype(float)
+    scale = np.minimum(canvas.width / width, canvas.height / height)
+    new_width = np.clip(np.rint(width * scale), 1, canvas.width)
+    new_height = np.clip(np.rint(height * scale), 1, canvas.height)
+    matrices = np.zeros((len(sizes), 3, 3), dtype=np.float32)
+    matrices[:, 0, 0], matrices[:, 0, 2] = new_width / width, (canvas.width - new_width) // 2
+    matrices[:, 1, 1], matrices[:, 1, 2] = new_height / height, (canvas.height - new_height) // 2
+    matrices[:, 2, 2] = 1
+    return matrices
+
+
+def _decoded(images: ImageSet, canvas: Canvas, progress: Progress | None) -> NDArray[np.uint8]:
+    """The set as one array mapped from the cache; made there first if it is not."""
+    assert images.root is not None
+    key = hashlib.blake2b(repr(canvas).encode(), digest_size=16)
+    for digest in images.digests:
+        key.update(bytes.fromhex(digest))
+    path = cache_folder("pixels") / f"{key.hexdigest()}.npy"
+    shape = (len(images), canvas.channels, canvas.height, canvas.width)
+    with contextlib.suppress(OSError, ValueError):
+        stored: NDArray[np.uint8] = np.load(path, mmap_mode="r+")
+        if stored.shape == shape and stored.dtype == np.uint8:
+            return stored
+    partial = path.with_name(f"{path.stem}-{secrets.token_hex(4)}.partial")
+    with storage_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            _reserve(partial, shape)
+            _fill(images, canvas, partial, progress)
+            partial.replace(path)
+        except BaseException:
+            partial.unlink(missing_ok=True)
+            raise
+    result: NDArray[np.uint8] = np.load(path, mmap_mode="r+")
+    return result
+
+
+def _reserve(path: Path, shape: tuple[int, ...]) -> None:
+    """An array file with its blocks really on the disk: a full disk says so here, not as a bus error."""
+    np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=shape).flush()
+    with path.open("r+b") as file:
+        size = file.seek(0, os.SEEK_END)
+        if hasattr(os, "posix_fallocate"):
+            os.posix_fallocate(file.fileno(), 0, size)
+
+
+def _fill(images: ImageSet, canvas: Canvas, array: Path, progress: Progress | None) -> None:
+    jobs = [
+        (array, str(images.root), images.names[start : start + _CHUNK], canvas, start)
+        for start in range(0, len(images), _CHUNK)
+    ]
+    if len(images) < _PARALLEL_FROM or usable_cores() == 1:
+        results = map(_fill_part, jobs)
+        _collect(results, images, progress)
+        return
+    with ProcessPoolExecutor(usable_cores(), mp_context=get_context("forkserver")) as pool:
+        _collect(pool.map(_fill_part, jobs), images, progress)
+
+
+def _collect(results: Iterator[tuple[int, str]], images: ImageSet, progress: Progress | None) -> None:
+    done = 0
+    for count, error in results:
+        if error:
+            raise DataError(error)
+        done += count
+        if progress is not None:
+            progress("decoding images", done, len(images))
+
+
+def _fill_part(job: tuple[Path, str, tuple[str, ...], Canvas, int]) -> tuple[int, str]:
+    array, root, names, canvas, start = job
+    pixels = np.load(array, mmap_mode="r+")
+    for row, name in enumerate(names, start=start):
+        try:
+            pixels[row] = read_framed(Path(root) / name, canvas).pixels
+        except UnreadableImageError as error:
+            return 0, f"{root}/{name} can no longer be read: {error}"
+    pixels.flush()
+    return len(names), ""

@@ -1,0 +1,92 @@
+"""Images by reference, their targets, their ordered classes."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sightline.base import DataError, Finding, did_you_mean
+
+Part = Literal["train", "val", "test"]
+PARTS: tuple[Part, ...] = ("train", "val", "test")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class ImageSet:
+    """Images by reference, with what is known of each.
+
+    Every array has one entry an image, in the order of `names`, which is sorted: the same folder is the
+    same set on every machine.
+    """
+
+    source: str
+    """What the user called it: a path or an embedded name."""
+    names: tuple[str, ...]
+    """Relative paths with forward slashes (of an embedded set, invented ones); unique."""
+    targets: NDArray[np.int64]
+    """(N,) indices into `classes`."""
+    classes: tuple[str, ...]
+    """Class names in order; the order is the network's, and travels with it."""
+    channels: int
+    """1 if every image is grey, else 3."""
+    sizes: NDArray[np.int32]
+    """(N, 2): height and width of each image."""
+    digests: tuple[str, ...]
+    """Of each image's bytes, to find exact duplicates."""
+    parts: tuple[Part | None, ...]
+    """The part a folder layout puts each image in; None where there is none."""
+    root: Path | None = None
+    """The folder `names` are relative to; None of an embedded set."""
+    pixels: NDArray[np.uint8] | None = dataclasses.field(default=None, repr=False)
+    """(N, C, H, W) of an embedded set; None where images are files."""
+    findings: tuple[Finding, ...] = ()
+    """What was noticed while opening it."""
+    left_out: tuple[str, ...] = ()
+    """Names of files that could not be read."""
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def __post_init__(self) -> None:
+        counts = {len(self.targets), len(self.sizes), len(self.digests), len(self.parts), len(self.names)}
+        assert len(counts) == 1, f"arrays of different lengths: {counts}"
+        assert (self.root is None) != (self.pixels is None)
+
+    @property
+    def one_size(self) -> tuple[int, int] | None:
+        """(height, width) if all images share it, else None."""
+        first = self.sizes[0]
+        return (int(first[0]), int(first[1])) if (self.sizes == first).all() else None
+
+    def path(self, index: int) -> Path:
+        """The file of an image."""
+        assert self.root is not None
+        return self.root / self.names[index]
+
+    def counts(self, indices: NDArray[np.int64] | None = None) -> NDArray[np.int64]:
+        """Images of each class, in all or among `indices`."""
+        targets = self.targets if indices is None else self.targets[indices]
+        return np.bincount(targets, minlength=len(self.classes))
+
+    def with_classes(self, classes: tuple[str, ...]) -> ImageSet:
+        """The same images with targets as indices into `classes`, matched by name.
+
+        Raises:
+            DataError: if this set has a class that `classes` lacks.
+        """
+        if classes == self.classes:
+            return self
+        position = {name: index for index, name in enumerate(classes)}
+        present = [self.classes[i] for i in np.flatnonzero(self.counts())]
+        unknown = [name for name in present if name not in position]
+        if unknown:
+            raise DataError(
+                f"{self.source} has class {unknown[0]!r}, which the network does not know; "
+                f"{did_you_mean(unknown[0], classes)}"
+            )
+        lookup = np.array([position.get(name, -1) for name in self.classes])
+        return dataclasses.replace(self, targets=lookup[self.targets], classes=classes)

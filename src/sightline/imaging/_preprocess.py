@@ -1,0 +1,113 @@
+"""From stored pixels to what a network is given: one module, in every place a network is used."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+Fit = Literal["none", "pad", "resize"]
+
+
+def choose_fit(canvas: tuple[int, int], size: tuple[int, int]) -> Fit:
+    """How a canvas becomes a network's input size.
+
+    An image that is at most the input's size and more than half of it is centred and its edge repeated,
+    so that no pixel is invented (28x28 digits in LeNet-5's 32x32); any other is resized.
+
+    Args:
+        canvas: (height, width) of the stored images.
+        size: (height, width) the network is given.
+    """
+    if canvas == size:
+        return "none"
+    if all(s // 2 < c <= s for c, s in zip(canvas, size, strict=True)):
+        return "pad"
+    return "resize"
+
+
+class Preprocessing(nn.Module):
+    """Range, size, mean and standard deviation, in that order.
+
+    It has no weights and learns nothing: its statistics are measured on the training split, or belong to
+    the weights, and travel in the model file.
+
+    Args:
+        size: (height, width) the network is given.
+        fit: How the stored size becomes `size`: not at all, centred and padded with the edge, or resized
+            (bilinear, antialiased).
+        mean: Per channel, of values scaled to [0, 1].
+        std: Per channel; 1 where a channel is constant.
+        value_range: Stored values that become 0 and 1.
+
+    Shape:
+        (N, C, h, w), as stored -> (N, C, height, width) float32.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(
+        self,
+        *,
+        size: tuple[int, int],
+        fit: Fit,
+        mean: Sequence[float],
+        std: Sequence[float],
+        value_range: tuple[float, float] = (0.0, 255.0),
+    ) -> None:
+        super().__init__()
+        self.size = (int(size[0]), int(size[1]))
+        self.fit = fit
+        self.value_range = (float(value_range[0]), float(value_range[1]))
+        for name, values in (("mean", mean), ("std", std)):
+            self.register_buffer(name, torch.tensor(list(values)).view(1, -1, 1, 1), persistent=False)
+
+    @property
+    def channels(self) -> int:
+        """Channels of the images it takes."""
+        return self.mean.shape[1]
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Stored images to network inputs."""
+        return self.normalise(self.scale(images))
+
+    def scale(self, images: Tensor) -> Tensor:
+        """The first half: values to [0, 1] and images to `size`; augmentation comes after it."""
+        low, high = self.value_range
+        x = images.float().sub_(low).mul_(1.0 / (high - low))
+        if self.fit == "pad":
+            rows, columns = self.size[0] - x.shape[2], self.size[1] - x.shape[3]
+            sides = (columns // 2, columns - columns // 2, rows // 2, rows - rows // 2)
+            return F.pad(x, sides, mode="replicate")
+        if self.fit == "resize":
+            return F.interpolate(x, self.size, mode="bilinear", antialias=True, align_corners=False)
+        return x
+
+    def normalise(self, x: Tensor) -> Tensor:
+        """The second half: values in [0, 1] to zero mean and unit deviation."""
+        return (x - self.mean) / self.std
+
+    def transform(self, height: int, width: int) -> NDArray[np.float64]:
+        """The matrix that takes points (x, y, 1) of a stored image to its input. -> (3, 3)."""
+        matrix = np.eye(3)
+        if self.fit == "pad":
+            matrix[0, 2], matrix[1, 2] = (self.size[1] - width) // 2, (self.size[0] - height) // 2
+        elif self.fit == "resize":
+            matrix[0, 0], matrix[1, 1] = self.size[1] / width, self.size[0] / height
+        return matrix
+
+    def settings(self) -> dict[str, Any]:
+        """All there is to know, as JSON; `Preprocessing(**settings)` is the same module."""
+        return {
+            "size": list(self.size),
+            "fit": self.fit,
+            "mean": self.mean.flatten().tolist(),
+            "std": self.std.flatten().tolist(),
+            "value_range": list(self.value_range),
+        }

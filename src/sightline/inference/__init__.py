@@ -1,0 +1,21 @@
+"""Using a trained network: what a user calls a model, and the predictor."""
+
+from typing import TYPE_CHECKING
+
+from sightline.base import lazy_exports
+
+if TYPE_CHECKING:
+    from sightline.inference._predictor import Prediction as Prediction
+    from sightline.inference._predictor import Predictor as Predictor
+    from sightline.inference._predictor import load_predictor as load_predictor
+    from sightline.inference._resolve import ResolvedModel as ResolvedModel
+    from sightline.inference._resolve import resolve as resolve
+    from sightline.inference._resolve import starting_weights as starting_weights
+
+__getattr__, __dir__, __all__ = lazy_exports(
+    __name__,
+    {
+        "_predictor": ("Prediction", "Predictor", "load_predictor"),
+        "_resolve": ("ResolvedModel", "resolve", "starting_weights"),
+    },
+)

@@ -1,0 +1,154 @@
+"""Images in, predictions out."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from sightline.base import ModelFileError
+from sightline.data import BatchSource
+from sightline.imaging import Canvas, Preprocessing, UnreadableImageError, read_framed
+from sightline.inference._resolve import ResolvedModel, resolve
+from sightline.machine import Plan, choose_device, usable_cores
+from sightline.records import ModelHeader
+from sightline.tasks import Metric, Objective, make_objective
+
+DEFAULT_BATCH = 128
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Prediction:
+    """What a classifier says of one image."""
+
+    path: str
+    probabilities: NDArray[np.float64]
+    """(classes,); empty where the image could not be read."""
+    classes: tuple[str, ...]
+    error: str = ""
+    """Why the image could not be read."""
+
+    def top(self, k: int) -> list[tuple[str, float]]:
+        """The k most probable classes, most probable first."""
+        order = np.argsort(-self.probabilities, kind="stable")[:k]
+        return [(self.classes[i], float(self.probabilities[i])) for i in order]
+
+
+class Predictor:
+    """A trained network with everything that makes its answers what they were when it was judged.
+
+    Args:
+        network: The network.
+        header: What its model file says.
+        plan: How to compute; fp32 by default, as reported scores are.
+    """
+
+    def __init__(self, network: nn.Module, header: ModelHeader, plan: Plan | None = None) -> None:
+        self.header = header
+        self.plan = plan or Plan(device=str(choose_device()), threads=usable_cores())
+        self.preprocessing = Preprocessing(**header.preprocessing).to(self.plan.device)
+        self.objective: Objective = make_objective(header.objective, header.objective_settings)
+        self.canvas = Canvas(*header.canvas, self.preprocessing.channels)
+        self._network = self.plan.place(network)
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Class names in the order of the outputs."""
+        return self.header.classes
+
+    def outputs(self, images: Tensor) -> Tensor:
+        """Raw outputs of a batch as stored. (N, C, H, W) uint8 on the canvas -> (N, classes) float32, CPU."""
+        with torch.inference_mode(), self.plan.autocast():
+            x = self.plan.place_images(self.preprocessing(images.to(self.plan.device)))
+            return self._network(x).float().cpu()  # type: ignore[no-any-return]
+
+    def measure(
+        self,
+        source: BatchSource,
+        indices: NDArray[np.int64],
+        metric: Metric,
+        *,
+        batch_size: int = DEFAULT_BATCH,
+        each: Callable[[int], None] | None = None,
+    ) -> None:
+        """Give a metric the outputs of some images of a set.
+
+        Args:
+            source: The set's batches, on this predictor's canvas.
+            indices: Which images.
+            metric: Is reset, then updated.
+            batch_size: Images at a time.
+            each: Called after each batch with how many images are done; it may raise to stop.
+        """
+        metric.reset()
+        self.plan.apply()
+        was_training = self._network.training
+        self._network.eval()
+        done = 0
+        try:
+            for batch in source.batches(
+                [indices[i : i + batch_size] for i in range(0, len(indices), batch_size)]
+            ):
+                metric.update(self.outputs(batch.images), batch)
+                done += len(batch)
+                if each is not None:
+                    each(done)
+        finally:
+            self._network.train(was_training)
+
+    def predict(
+        self, sources: Iterable[tuple[str, Path | bytes]], batch_size: int = DEFAULT_BATCH
+    ) -> Iterator[Prediction]:
+        """Predict images one batch at a time, in order; an unreadable one is reported, not skipped.
+
+        Args:
+            sources: Pairs of what to call an image and its file or content.
+            batch_size: Images at a time.
+        """
+        self.plan.apply()
+        self._network.eval()
+        waiting: list[tuple[str, NDArray[np.uint8] | str]] = []
+        for name, source in sources:
+            try:
+                waiting.append((name, read_framed(source, self.canvas).pixels))
+            except UnreadableImageError as error:
+                waiting.append((name, str(error)))
+            if len(waiting) == batch_size:
+                yield from self._answer(waiting)
+                waiting = []
+        yield from self._answer(waiting)
+
+    def _answer(self, waiting: Sequence[tuple[str, NDArray[np.uint8] | str]]) -> Iterator[Prediction]:
+        pixels = [content for _, content in waiting if not isinstance(content, str)]
+        rows: Iterator[NDArray[np.float64]] = iter(())
+        if pixels:
+            outputs = self.outputs(torch.from_numpy(np.stack(pixels)))
+            rows = iter(self.objective.decode(outputs).double().numpy())
+        for name, content in waiting:
+            if isinstance(content, str):
+                yield Prediction(name, np.empty(0), self.classes, content)
+            else:
+                yield Prediction(name, next(rows), self.classes)
+
+
+def load_predictor(model: str | ResolvedModel, plan: Plan | None = None) -> Predictor:
+    """A predictor of a trained model.
+
+    Args:
+        model: A run folder, a model file, or what `resolve` returned.
+        plan: How to compute; fp32 on the best device by default.
+
+    Raises:
+        ArgumentError: if it names nothing.
+        ModelFileError: if it has no weights, or they come without their classes and preprocessing.
+    """
+    resolved = resolve(model) if isinstance(model, str) else model
+    if resolved.header is None:
+        lacks = "weights" if resolved.weights is None else "class names and preprocessing"
+        raise ModelFileError(f"{resolved.spec} has no {lacks}; give a run folder or a model file")
+    return Predictor(resolved.build(), resolved.header, plan)

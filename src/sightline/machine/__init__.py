@@ -1,0 +1,24 @@
+"""The machine: device, cores, the plan, being asked to stop."""
+
+from typing import TYPE_CHECKING
+
+from sightline.base import lazy_exports
+
+if TYPE_CHECKING:
+    from sightline.machine._device import choose_device as choose_device
+    from sightline.machine._device import device_name as device_name
+    from sightline.machine._plan import Plan as Plan
+    from sightline.machine._plan import PlanChoice as PlanChoice
+    from sightline.machine._plan import choose_plan as choose_plan
+    from sightline.machine._stop import StopRequest as StopRequest
+    from sightline.machine._threads import usable_cores as usable_cores
+
+__getattr__, __dir__, __all__ = lazy_exports(
+    __name__,
+    {
+        "_device": ("choose_device", "device_name"),
+        "_plan": ("Plan", "PlanChoice", "choose_plan"),
+        "_stop": ("StopRequest",),
+        "_threads": ("usable_cores",),
+    },
+)

@@ -1,0 +1,188 @@
+"""The plan: number format, memory layout, threads and compilation, chosen by timing this machine."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import dataclasses
+import hashlib
+import json
+import statistics
+import time
+from collections.abc import Callable
+from typing import Any, Literal, TypeVar
+
+import pydantic
+import torch
+from torch import nn
+
+from sightline.base import StorageError, cache_folder, write_json
+from sightline.machine._device import device_name
+from sightline.machine._threads import usable_cores
+
+Precision = Literal["fp32", "bf16"]
+MemoryFormat = Literal["contiguous", "channels_last"]
+Layers = TypeVar("Layers", bound=nn.Module)
+
+MARGIN = 0.10
+"""A candidate replaces a plainer one only if it is this much faster, so that noise does not choose."""
+
+_WARM_UPS, _ROUNDS, _BUDGET_SECONDS = 2, 5, 20.0
+
+
+@pydantic.dataclasses.dataclass(frozen=True, kw_only=True)
+class Plan:
+    """How a network is computed. Weights are always kept in fp32; `dtype` is what is multiplied."""
+
+    device: str = "cpu"
+    """A torch device."""
+    dtype: Precision = "fp32"
+    """fp32, or bf16 under autocast."""
+    memory_format: MemoryFormat = "contiguous"
+    """Order of an image batch in memory: NCHW, or NHWC (`channels_last`)."""
+    threads: int = 1
+    """Threads of one operation."""
+    compile: bool = False
+    """Whether the forward pass goes through `torch.compile`."""
+
+    def describe(self) -> str:
+        """One line for people, e.g. `bf16, channels_last, 2 threads, cpu`."""
+        plural = "" if self.threads == 1 else "s"
+        compiled = ", compiled" if self.compile else ""
+        return f"{self.dtype}, {self.memory_format}, {self.threads} thread{plural}, {self.device}{compiled}"
+
+    def apply(self) -> None:
+        """Set this process to the plan's threads."""
+        torch.set_num_threads(self.threads)
+
+    def place(self, network: Layers) -> Layers:
+        """The network on the plan's device, in its memory format; weights stay fp32."""
+        return network.to(device=self.device, memory_format=self._torch_format())
+
+    def place_images(self, images: torch.Tensor) -> torch.Tensor:
+        """A batch of images on the plan's device, in its memory format. (N, C, H, W) -> the same."""
+        return images.to(self.device, non_blocking=True).contiguous(memory_format=self._torch_format())
+
+    def autocast(self) -> contextlib.AbstractContextManager[Any]:
+        """The context a forward pass runs in."""
+        if self.dtype == "fp32":
+            return contextlib.nullcontext()
+        return torch.autocast(torch.device(self.device).type, dtype=torch.bfloat16)
+
+    def forward_of(self, network: nn.Module) -> nn.Module:
+        """The module to call: the network, or its compiled form, which shares its weights."""
+        return torch.compile(network) if self.compile else network  # type: ignore[no-any-return]
+
+    def _torch_format(self) -> torch.memory_format:
+        return torch.channels_last if self.memory_format == "channels_last" else torch.contiguous_format
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class PlanChoice:
+    """A plan, and how it came to be."""
+
+    plan: Plan
+    origin: Literal["measured", "cached", "given"]
+    seconds_per_step: dict[str, float]
+    """Median seconds of a step under each candidate timed."""
+
+    def describe(self) -> str:
+        """One line for people: the plan, what else was timed, and where it comes from."""
+        others = ", ".join(f"{name} {1e3 * s:.1f} ms" for name, s in self.seconds_per_step.items())
+        return f"{self.plan.describe()} ({self.origin}{': ' + others if others else ''})"
+
+
+def choose_plan(
+    network: nn.Module,
+    make_step: Callable[[nn.Module, Plan], Callable[[], object]],
+    *,
+    key: str,
+    device: torch.device,
+    precision: Literal["auto", "fp32", "bf16"] = "auto",
+    threads: int | None = None,
+    use_cache: bool = True,
+) -> PlanChoice:
+    """Time one step under each candidate and take the fastest, plainer ones first.
+
+    Args:
+        network: The network; a copy of it is timed, it is not changed.
+        make_step: Given a copy of the network and a plan, returns the step to time.
+        key: What the step is (network, batch shape, optimizer); with the machine's name and torch's
+            version it says when a stored choice may be used again.
+        device: Where to compute.
+        precision: `auto` to choose by timing, else the number format to use.
+        threads: Threads to use; None to choose by timing.
+        use_cache: Whether a choice stored earlier may be taken.
+    """
+    signature = [
+        key,
+        device_name(device),
+        str(device),
+        str(torch.__version__),
+        usable_cores(),
+        precision,
+        threads,
+    ]
+    digest = hashlib.blake2b(json.dumps(signature).encode(), digest_size=12).hexdigest()
+    path = cache_folder("plans") / f"{digest}.json"
+    if use_cache:
+        with contextlib.suppress(OSError, ValueError, TypeError, KeyError):
+            stored = json.loads(path.read_text())
+            return PlanChoice(
+                plan=Plan(**stored["plan"]), origin="cached", seconds_per_step=stored["seconds"]
+            )
+
+    seconds: dict[str, float] = {}
+    best: Plan | None = None
+    cores = threads or usable_cores()
+    formats: tuple[Precision, ...] = ("fp32", "bf16") if precision == "auto" else (precision,)
+    candidates = [
+        Plan(device=str(device), dtype=dtype, memory_format=layout, threads=cores)
+        for dtype in formats
+        for layout in ("contiguous", "channels_last")
+    ]
+    for candidate in candidates:
+        best = _faster(best, candidate, network, make_step, seconds)
+    if best is not None and threads is None and cores > 1 and device.type == "cpu":
+        best = _faster(best, dataclasses.replace(best, threads=1), network, make_step, seconds)
+    assert best is not None  # there is always a first candidate
+    best.apply()
+    with contextlib.suppress(StorageError):  # a cache that cannot be written is only slower next time
+        write_json(path, {"plan": dataclasses.asdict(best), "seconds": seconds})
+    return PlanChoice(plan=best, origin="measured", seconds_per_step=seconds)
+
+
+def _faster(
+    best: Plan | None,
+    candidate: Plan,
+    network: nn.Module,
+    make_step: Callable[[nn.Module, Plan], Callable[[], object]],
+    seconds: dict[str, float],
+) -> Plan:
+    name = f"{candidate.dtype} {candidate.memory_format} x{candidate.threads}"
+    seconds[name] = _time_step(network, make_step, candidate)
+    if best is None:
+        return candidate
+    held = seconds[f"{best.dtype} {best.memory_format} x{best.threads}"]
+    return candidate if seconds[name] < (1 - MARGIN) * held else best
+
+
+def _time_step(
+    network: nn.Module, make_step: Callable[[nn.Module, Plan], Callable[[], object]], plan: Plan
+) -> float:
+    """Median seconds of a step under a plan, after a warm-up; fewer rounds when a step is long."""
+    plan.apply()
+    step = make_step(plan.place(copy.deepcopy(network)), plan)
+    started = time.perf_counter()
+    for _ in range(_WARM_UPS):
+        step()
+        if time.perf_counter() - started > _BUDGET_SECONDS / 4:
+            break
+    times: list[float] = []
+    while len(times) < _ROUNDS and time.perf_counter() - started < _BUDGET_SECONDS:
+        before = time.perf_counter()
+        step()
+        if plan.device != "cpu":
+            torch.accelerator.synchronize()
+        times.append(time.perf_counter() - before)
+    return statistics.median(times) if times else time.perf_counter() - started

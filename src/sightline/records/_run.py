@@ -1,0 +1,145 @@
+"""The run folder: one place for everything a training run leaves."""
+
+from __future__ import annotations
+
+import csv
+import io
+import itertools
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from sightline.base import ArgumentError, DataError, link_or_copy, storage_errors, write_text
+
+_FILES = (
+    "args.yaml",
+    "split.csv",
+    "results.csv",
+    "last.safetensors",
+    "best.safetensors",
+    "report.html",
+    "log.txt",
+)
+
+
+class RunFolder:
+    """The files of a run.
+
+    Args:
+        path: The folder.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.args, self.split, self.results, self.last, self.best, self.report, self.log = (
+            path / name for name in _FILES
+        )
+        self.resume = path / "resume"
+        self.snapshots = path / "snapshots"
+
+    @classmethod
+    def create(cls, task: str, name: str, output: Path | None = None, exist_ok: bool = False) -> RunFolder:
+        """Make a new run folder.
+
+        Args:
+            task: The task; the folder is `runs/<task>/<name>[-N]` where `output` is None.
+            name: What is trained.
+            output: Exactly this folder instead.
+            exist_ok: Whether `output` may exist; a run in it is removed first.
+
+        Raises:
+            ArgumentError: if `output` exists.
+            StorageError: if the disk refuses.
+        """
+        if output is None:
+            base = Path("runs") / task
+            names = itertools.chain([name], (f"{name}-{n}" for n in itertools.count(2)))
+            with storage_errors(base):
+                base.mkdir(parents=True, exist_ok=True)
+                for candidate in names:
+                    try:
+                        (base / candidate).mkdir()
+                    except FileExistsError:
+                        continue
+                    return cls(base / candidate)
+        assert output is not None
+        if output.exists() and not exist_ok:
+            raise ArgumentError(f"--output {output} exists; choose another, or allow it with --exist-ok")
+        with storage_errors(output):
+            output.mkdir(parents=True, exist_ok=True)
+            run = cls(output)
+            run._clear()
+        return run
+
+    @classmethod
+    def open(cls, path: Path) -> RunFolder:
+        """Open a run folder that exists.
+
+        Raises:
+            DataError: if it is none.
+        """
+        if not (path / "args.yaml").is_file():
+            raise DataError(f"{path} is not a run folder: it has no args.yaml")
+        return cls(path)
+
+    def _clear(self) -> None:
+        import shutil
+
+        for name in _FILES:
+            (self.path / name).unlink(missing_ok=True)
+        for folder in (self.resume, self.snapshots):
+            if folder.exists():
+                shutil.rmtree(folder)
+
+    def write_args(self, args: Mapping[str, Any]) -> None:
+        """Write `args.yaml`."""
+        write_text(self.args, yaml.safe_dump(dict(args), sort_keys=False, allow_unicode=True, width=100))
+
+    def read_args(self) -> dict[str, Any]:
+        """Read `args.yaml`.
+
+        Raises:
+            DataError: if it is broken.
+        """
+        try:
+            args = yaml.safe_load(self.args.read_text())
+        except (OSError, yaml.YAMLError) as error:
+            raise DataError(f"{self.args} cannot be read: {error}") from error
+        if not isinstance(args, dict):
+            raise DataError(f"{self.args} is not what a run writes")
+        return args
+
+    def write_results(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Write `results.csv`, one row an epoch, one header."""
+        text = io.StringIO()
+        if rows:
+            writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
+            writer.writeheader()
+            writer.writerows(rows)
+        write_text(self.results, text.getvalue())
+
+    def read_results(self) -> list[dict[str, str]]:
+        """Read `results.csv`; empty if there is none yet."""
+        if not self.results.exists():
+            return []
+        with self.results.open(newline="") as file:
+            return list(csv.DictReader(file))
+
+    def cut_back(self, checkpoint: Path, epochs: int) -> None:
+        """Bring the folder's files back to what they were when a checkpoint was saved.
+
+        Args:
+            checkpoint: The checkpoint's directory, with the files kept in it.
+            epochs: How many epochs it has finished.
+        """
+        with storage_errors(self.path):
+            for path in (self.results, self.last, self.best):
+                path.unlink(missing_ok=True)
+                kept = checkpoint / path.name
+                if kept.exists():
+                    link_or_copy(kept, path)
+            for snapshot in self.snapshots.glob("epoch-*.safetensors"):
+                if int(snapshot.stem.removeprefix("epoch-")) > epochs:
+                    snapshot.unlink()

@@ -1,0 +1,26 @@
+"""Tasks and objectives by the names that model files use."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sightline.base import ModelFileError, did_you_mean
+from sightline.tasks._interface import Objective
+from sightline.tasks.classification import CrossEntropy
+
+_OBJECTIVES = {"cross_entropy": CrossEntropy}
+
+
+def make_objective(name: str, settings: dict[str, Any]) -> Objective:
+    """The objective of this name.
+
+    Args:
+        name: As in a model file or an architecture's record.
+        settings: Its arguments.
+
+    Raises:
+        ModelFileError: if this version knows no such objective.
+    """
+    if name not in _OBJECTIVES:
+        raise ModelFileError(f"unknown objective {name!r}; {did_you_mean(name, _OBJECTIVES)}")
+    return _OBJECTIVES[name](**settings)

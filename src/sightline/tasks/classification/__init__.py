@@ -1,0 +1,20 @@
+"""Classification: one of some named classes for each image."""
+
+from typing import TYPE_CHECKING
+
+from sightline.base import lazy_exports
+
+if TYPE_CHECKING:
+    from sightline.tasks.classification._metric import SELECTORS as SELECTORS
+    from sightline.tasks.classification._metric import Answers as Answers
+    from sightline.tasks.classification._metric import ClassificationMetric as ClassificationMetric
+    from sightline.tasks.classification._metric import better as better
+    from sightline.tasks.classification._objective import CrossEntropy as CrossEntropy
+
+__getattr__, __dir__, __all__ = lazy_exports(
+    __name__,
+    {
+        "_metric": ("SELECTORS", "Answers", "ClassificationMetric", "better"),
+        "_objective": ("CrossEntropy",),
+    },
+)

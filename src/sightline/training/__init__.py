@@ -1,0 +1,39 @@
+"""Training: recipes, the loop, going on, the whole way from a folder to a report."""
+
+from typing import TYPE_CHECKING
+
+from sightline.base import lazy_exports
+
+if TYPE_CHECKING:
+    from sightline.training._fit import Job as Job
+    from sightline.training._fit import Position as Position
+    from sightline.training._fit import epoch_steps as epoch_steps
+    from sightline.training._fit import fit as fit
+    from sightline.training._fit import prepare as prepare
+    from sightline.training._fit import set_rates as set_rates
+    from sightline.training._fit import take_step as take_step
+    from sightline.training._optimizers import make_optimizers as make_optimizers
+    from sightline.training._recipe import Optimizer as Optimizer
+    from sightline.training._recipe import Phase as Phase
+    from sightline.training._recipe import Recipe as Recipe
+    from sightline.training._recipe import Schedule as Schedule
+    from sightline.training._recipe import recipe_from as recipe_from
+    from sightline.training._reporter import PlainReporter as PlainReporter
+    from sightline.training._reporter import Reporter as Reporter
+    from sightline.training._reporter import SilentReporter as SilentReporter
+    from sightline.training._reporter import duration as duration
+    from sightline.training._reporter import epoch_line as epoch_line
+    from sightline.training._train import TrainingResult as TrainingResult
+    from sightline.training._train import resume as resume
+    from sightline.training._train import train as train
+
+__getattr__, __dir__, __all__ = lazy_exports(
+    __name__,
+    {
+        "_fit": ("Job", "Position", "epoch_steps", "fit", "prepare", "set_rates", "take_step"),
+        "_optimizers": ("make_optimizers",),
+        "_recipe": ("Optimizer", "Phase", "Recipe", "Schedule", "recipe_from"),
+        "_reporter": ("PlainReporter", "Reporter", "SilentReporter", "duration", "epoch_line"),
+        "_train": ("TrainingResult", "resume", "train"),
+    },
+)

@@ -1,0 +1,417 @@
+"""The training loop."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from sightline.base import ArgumentError, Draws, Finding, TrainingError
+from sightline.blueprint import first_non_finite
+from sightline.data import Batch, BatchSource
+from sightline.imaging import Preprocessing, augment
+from sightline.inference import Predictor, starting_weights
+from sightline.machine import Plan, StopRequest
+from sightline.records import ModelHeader, RunFolder, load_checkpoint, save_checkpoint, save_model_file
+from sightline.tasks import Metric, Objective
+from sightline.tasks.classification import better
+from sightline.training._average import WeightAverage
+from sightline.training._optimizers import load_optimizer_state, make_optimizers, optimizer_state
+from sightline.training._recipe import Phase, Recipe
+from sightline.training._reporter import Reporter
+from sightline.zoo import Architecture, load_weights
+
+FIRST_LOOK = 5_000
+"""Training images shown to a network that has `initialise(images)`."""
+
+_CHECK_EVERY = 25
+"""Steps between looks at the loss where looking makes an accelerator wait."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class Job:
+    """What a run is made of; nothing here changes while it runs but the network's weights."""
+
+    network: nn.Module
+    architecture: Architecture
+    objective: Objective
+    recipe: Recipe
+    plan: Plan
+    seed: int
+    preprocessing: Preprocessing
+    source: BatchSource
+    train: NDArray[np.int64]
+    """Images to train on."""
+    val: NDArray[np.int64]
+    """Images to select by."""
+    make_metric: Callable[[], Metric] | None
+    """None where nothing is measured between epochs."""
+    header: ModelHeader
+    """Of the model files to be written, but for epoch and scores."""
+    run: RunFolder
+    reporter: Reporter
+    checkpoint_seconds: float = 60.0
+    checkpoint_steps: int | None = None
+    """Checkpoint after so many steps as well; changes nothing else."""
+
+
+@dataclasses.dataclass
+class Position:
+    """Where a run is."""
+
+    epoch: int = 0
+    """Epochs finished."""
+    step: int = 0
+    """Steps done of the epoch that is not."""
+    steps_ever: int = 0
+    best: dict[str, float] | None = None
+    """The scores of the best epoch."""
+    best_epoch: int = 0
+    since_best: int = 0
+    seen: int = 0
+    """Images trained on in the unfinished epoch."""
+    seconds: float = 0.0
+    """Spent training in the unfinished epoch."""
+    rows: list[dict[str, Any]] = dataclasses.field(default_factory=list)
+    """Of `results.csv`."""
+
+
+def fit(job: Job, *, resume: bool = False) -> Position:
+    """Train until the recipe's epochs are done, patience ends, or somebody asks to stop.
+
+    Args:
+        job: What to train, and how.
+        resume: Go on from the run's newest checkpoint.
+
+    Raises:
+        Interrupted: on SIGINT or SIGTERM, after a checkpoint.
+        TrainingError: if the loss is not finite; the checkpoint before it stays.
+        StorageError: if the disk refuses; the checkpoint before it stays.
+    """
+    recipe, network = job.recipe, job.network
+    job.plan.apply()
+    if resume:
+        position, running, average, optimizers, phase_index = _restore(job)
+    else:
+        position, running, optimizers, phase_index = Position(), {}, {}, -1
+        _first_look(job)
+        average = WeightAverage(network, recipe.ema_decay) if recipe.ema_decay else None
+    forward = job.plan.forward_of(network)
+    saved_at = time.monotonic()
+
+    def save() -> None:
+        nonlocal saved_at
+        _save(job, position, running, average, optimizers, phase_index)
+        saved_at = time.monotonic()
+
+    with StopRequest() as stop:
+
+        def stop_if_asked(_: int = 0) -> None:
+            if stop.signal_number is not None:
+                save()
+                where = f"epoch {position.epoch + 1}, step {position.step}"
+                raise stop.interrupted(
+                    f"stopped at {where}; go on with: sightline train --resume {job.run.path}"
+                )
+
+        while position.epoch < recipe.epochs and not _patience_ended(recipe, position):
+            index, phase_epoch = recipe.phase_of(position.epoch)
+            phase = recipe.phases[index]
+            if index != phase_index:
+                phase_index, average = index, _begin_phase(job, phase, average)
+                optimizers = make_optimizers(network, recipe.optimizers, phase)
+                save()
+            _set_trainable(network, phase, phase_epoch)
+            draws = Draws(job.seed, position.epoch)
+            steps = epoch_steps(job.train, draws, recipe.batch_size)
+            batches = _micro_batches(job, steps[position.step :])
+            started = time.monotonic()
+
+            for step, micro in enumerate(batches, start=position.step):
+                done, in_all = phase_epoch * len(steps) + step, phase.epochs * len(steps)
+                set_rates(optimizers, recipe, phase.schedule.factor(done, in_all))
+                torch.manual_seed(draws.torch_seed(step))
+                prepared = [prepare(batch, job, draws) for batch in micro]
+                check = job.plan.device == "cpu" or step % _CHECK_EVERY == 0
+                logs = take_step(job, forward, prepared, optimizers, draws, check)
+                if average is not None:
+                    average.update(network, position.steps_ever)
+                for name, total in logs.items():
+                    running[name] = running.get(name, 0.0) + total
+                position.step, position.steps_ever = step + 1, position.steps_ever + 1
+                position.seen += sum(len(batch) for batch in micro)
+                now = time.monotonic()
+                position.seconds, started = position.seconds + now - started, now
+                job.reporter.progress(f"epoch {position.epoch + 1}", step + 1, len(steps))
+                stop_if_asked()
+                if now - saved_at > job.checkpoint_seconds or _due(job.checkpoint_steps, position.steps_ever):
+                    save()
+                    started = time.monotonic()
+
+            scores = _validate(job, average, stop_if_asked)
+            _close_epoch(job, position, running, average, index, optimizers, scores)
+            running = {}
+            if time.monotonic() - saved_at > job.checkpoint_seconds:
+                save()
+            stop_if_asked()
+        save()
+    return position
+
+
+def epoch_steps(indices: NDArray[np.int64], draws: Draws, batch_size: int) -> list[NDArray[np.int64]]:
+    """The images of each step of an epoch: every image once, in equal batches of at most `batch_size`."""
+    order = draws.permutation("order", indices)
+    return np.array_split(order, -(-len(order) // batch_size))
+
+
+def prepare(batch: Batch, job: Job, draws: Draws) -> Batch:
+    """A batch as stored to a batch as trained on: on the device, augmented, normalised."""
+    stored = job.preprocessing.transform(batch.images.shape[2], batch.images.shape[3])
+    x = job.preprocessing.scale(batch.images.to(job.plan.device, non_blocking=True))
+    x, matrices = augment(x, job.recipe.augmentation, draws, batch.ids)
+    transforms = torch.from_numpy((matrices @ stored).astype(np.float32)) @ batch.transforms
+    return dataclasses.replace(
+        batch,
+        images=job.plan.place_images(job.preprocessing.normalise(x)),
+        targets=batch.targets.to(job.plan.device, non_blocking=True),
+        transforms=transforms,
+    )
+
+
+def take_step(
+    job: Job,
+    forward: nn.Module,
+    micro: list[Batch],
+    optimizers: Mapping[str, torch.optim.Optimizer],
+    draws: Draws,
+    check: bool = True,
+) -> dict[str, Tensor]:
+    """One step of every optimizer that the objective names, on micro-batches that together are a batch.
+
+    The objective's generators, one a micro-batch, advance together: each yields a loss for the same
+    optimizer, the gradients add up, the optimizer steps, and only then is any of them resumed.
+
+    Args:
+        job: The run.
+        forward: What is called for the network.
+        micro: Prepared batches.
+        optimizers: By name.
+        draws: The epoch's random numbers.
+        check: Whether to stop at a loss that is not finite.
+
+    Returns:
+        What was logged, summed over images.
+    """
+    images = sum(len(batch) for batch in micro)
+    generators = [job.objective.losses(forward, batch, draws) for batch in micro]
+    logs: dict[str, Tensor] = {}
+    while True:
+        names: set[str | None] = set()
+        for generator, batch in zip(generators, micro, strict=True):
+            with job.plan.autocast():
+                item = next(generator, None)
+            names.add(item[0] if item else None)
+            if item is None:
+                continue
+            _, loss, logged = item
+            if check and not math.isfinite(loss.item()):
+                raise TrainingError(_not_finite(job, loss, batch, draws))
+            (loss * (len(batch) / images)).backward()  # type: ignore[no-untyped-call]
+            for key, value in logged.items():
+                logs[key] = logs.get(key, 0.0) + value.detach().double() * len(batch)
+        assert len(names) == 1, f"micro-batches of one step named different optimizers: {names}"
+        name = names.pop()
+        if name is None:
+            return logs
+        if name not in optimizers:
+            raise ArgumentError(
+                f"the objective names optimizer {name!r}; the recipe has {', '.join(optimizers)}"
+            )
+        if job.recipe.clip_norm is not None:
+            moved = [p for group in optimizers[name].param_groups for p in group["params"]]
+            nn.utils.clip_grad_norm_(moved, job.recipe.clip_norm)
+        optimizers[name].step()
+        job.network.zero_grad(set_to_none=True)
+
+
+def set_rates(optimizers: Mapping[str, torch.optim.Optimizer], recipe: Recipe, factor: float) -> None:
+    """Set every group's learning rate: the recipe's peak, times the group's own rate, times the schedule."""
+    for name, optimizer in optimizers.items():
+        for group in optimizer.param_groups:
+            group["lr"] = recipe.optimizers[name].lr * group["rate"] * factor
+
+
+def _micro_batches(job: Job, steps: list[NDArray[np.int64]]) -> Iterator[list[Batch]]:
+    """The batches of each step, loaded in order."""
+    divided = [np.array_split(step, min(job.recipe.accumulate, len(step))) for step in steps]
+    batches = job.source.batches([micro for step in divided for micro in step], training=True)
+    for step in divided:
+        yield list(itertools.islice(batches, len(step)))
+
+
+def _begin_phase(job: Job, phase: Phase, average: WeightAverage | None) -> WeightAverage | None:
+    if phase.start is None:
+        return average
+    weights, origin = starting_weights(phase.start)
+    loaded = load_weights(job.network, weights, job.architecture, adapt=True, origin=origin)
+    job.reporter.note(f"weights from {phase.start}: {loaded.describe()}")
+    return WeightAverage(job.network, average.decay) if average is not None else None
+
+
+def _set_trainable(network: nn.Module, phase: Phase, phase_epoch: int) -> None:
+    """Let move what moves in this epoch; what holds only frozen parameters evaluates, its statistics fixed."""
+    for name, parameter in network.named_parameters():
+        parameter.requires_grad_(phase.trains(name, phase_epoch))
+    network.train()
+    for module in network.modules():
+        parameters = list(module.parameters())
+        if parameters and not any(p.requires_grad for p in parameters):
+            module.eval()
+
+
+def _first_look(job: Job) -> None:
+    """Show training images to a network that wants to see some before it starts."""
+    initialise = getattr(job.network, "initialise", None)
+    if initialise is None or job.recipe.phases[0].start is not None:
+        return
+    ids = Draws(job.seed).permutation("first look", job.train)[:FIRST_LOOK]
+    (batch,) = job.source.batches([ids])
+    torch.manual_seed(Draws(job.seed).torch_seed(-1))
+    with torch.no_grad():
+        initialise(job.plan.place_images(job.preprocessing(batch.images.to(job.plan.device))))
+
+
+def _validate(
+    job: Job, average: WeightAverage | None, stop_if_asked: Callable[[int], None]
+) -> dict[str, float]:
+    if job.make_metric is None:
+        return {}
+    predictor = Predictor(average.network if average else job.network, job.header, job.plan)
+    metric = job.make_metric()
+    predictor.measure(job.source, job.val, metric, each=stop_if_asked)
+    return dict(metric.compute())
+
+
+def _close_epoch(
+    job: Job,
+    position: Position,
+    running: Mapping[str, Tensor],
+    average: WeightAverage | None,
+    phase_index: int,
+    optimizers: Mapping[str, torch.optim.Optimizer],
+    scores: Mapping[str, float],
+) -> None:
+    """Write the epoch's row and weights, and count it as done."""
+    select = job.recipe.select if job.make_metric else None
+    is_best = select is None or better(select, scores, position.best)
+    position.epoch += 1
+    position.since_best = 0 if is_best else position.since_best + 1
+    if is_best:
+        position.best, position.best_epoch = dict(scores), position.epoch
+    rates = {
+        f"lr_{name}": o.param_groups[-1]["lr"] / o.param_groups[-1]["rate"] for name, o in optimizers.items()
+    }
+    row: dict[str, Any] = {"epoch": position.epoch, "phase": phase_index}
+    row |= {f"train_{name}": float(total) / position.seen for name, total in running.items()}
+    row |= {f"val_{name}": value for name, value in scores.items()}
+    row |= {"best": int(is_best)} | rates
+    row |= {
+        "images_per_second": round(position.seen / position.seconds, 1),
+        "seconds": round(position.seconds, 3),
+    }
+    position.rows.append(row)
+    position.step, position.seen, position.seconds = 0, 0, 0.0
+
+    header = dataclasses.replace(
+        job.header, epoch=position.epoch, scores=dict(scores), averaged=average is not None
+    )
+    weights = (average.network if average else job.network).state_dict()
+    save_model_file(job.run.last, weights, header)
+    if is_best:
+        save_model_file(job.run.best, weights, header)
+    every = job.recipe.snapshot_every
+    if every and position.epoch % every == 0:
+        save_model_file(job.run.snapshots / f"epoch-{position.epoch}.safetensors", weights, header)
+    job.run.write_results(position.rows)
+    pace = sum(r["seconds"] for r in position.rows) / len(position.rows)
+    job.reporter.epoch(row, job.recipe.epochs, pace * (job.recipe.epochs - position.epoch))
+
+
+def _patience_ended(recipe: Recipe, position: Position) -> bool:
+    return recipe.patience is not None and position.since_best >= recipe.patience
+
+
+def _due(every: int | None, steps: int) -> bool:
+    return every is not None and steps % every == 0
+
+
+def _save(
+    job: Job,
+    position: Position,
+    running: Mapping[str, Tensor],
+    average: WeightAverage | None,
+    optimizers: Mapping[str, torch.optim.Optimizer],
+    phase_index: int,
+) -> None:
+    for name, total in running.items():
+        if not math.isfinite(float(total)):  # an accelerator's loss is looked at only now and then
+            raise TrainingError(_diverged(f"the running {name}", f"is {float(total)}", job))
+    state = {
+        "position": dataclasses.asdict(position),
+        "phase": phase_index,
+        "running": dict(running),
+        "network": dict(job.network.state_dict()),
+        "average": dict(average.network.state_dict()) if average else None,
+        "optimizers": {name: optimizer_state(o) for name, o in optimizers.items()},
+    }
+    save_checkpoint(job.run.resume, state, {path.name: path for path in (job.run.last, job.run.best)})
+
+
+def _restore(
+    job: Job,
+) -> tuple[Position, dict[str, Any], WeightAverage | None, dict[str, torch.optim.Optimizer], int]:
+    """The state of the newest checkpoint, and the run's files cut back to it."""
+    state, folder = load_checkpoint(job.run.resume)
+    job.network.load_state_dict(state["network"])
+    average = None
+    if job.recipe.ema_decay:
+        average = WeightAverage(job.network, job.recipe.ema_decay)
+        average.network.load_state_dict(state["average"])
+    position = Position(**state["position"])
+    optimizers: dict[str, torch.optim.Optimizer] = {}
+    if state["phase"] >= 0:
+        phase = job.recipe.phases[state["phase"]]
+        optimizers = make_optimizers(job.network, job.recipe.optimizers, phase)
+        for name, memory in state["optimizers"].items():
+            load_optimizer_state(optimizers[name], memory)
+    job.run.cut_back(folder, position.epoch)
+    job.run.write_results(position.rows)
+    running = {name: total.to(job.plan.device) for name, total in state["running"].items()}
+    return position, running, average, optimizers, state["phase"]
+
+
+def _not_finite(job: Job, loss: Tensor, batch: Batch, draws: Draws) -> Finding:
+    where = first_non_finite(job.network, batch.images)
+    return _diverged(
+        where,
+        f"the loss is {loss.item()} in epoch {draws.epoch + 1}, and this is the first value on its way that is not finite",
+        job,
+    )
+
+
+def _diverged(where: str, what: str, job: Job) -> Finding:
+    return Finding(
+        level="error",
+        where=where,
+        what=what,
+        why="no step from here means anything, and training has stopped; the checkpoint before it is whole",
+        do=f"lower --lr, set clip_norm in the recipe, or try --precision fp32 (this run: {job.plan.dtype})",
+    )

@@ -1,0 +1,42 @@
+"""A reporter that keeps the run's log."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from sightline.base import write_text
+from sightline.records import RunFolder
+from sightline.training._reporter import Reporter, epoch_line
+
+
+class LoggedReporter:
+    """Passes everything on, and keeps what is worth keeping in the run's `log.txt`.
+
+    Args:
+        inner: Is told everything.
+        run: Whose log is kept; lines that are there already stay.
+    """
+
+    def __init__(self, inner: Reporter, run: RunFolder) -> None:
+        self._inner = inner
+        self._path = run.log
+        self._text = run.log.read_text() if run.log.exists() else ""
+
+    def note(self, text: str) -> None:
+        """As `Reporter.note`."""
+        self._inner.note(text)
+        self._keep(text)
+
+    def progress(self, what: str, done: int, total: int) -> None:
+        """As `Reporter.progress`."""
+        self._inner.progress(what, done, total)
+
+    def epoch(self, row: Mapping[str, Any], total: int, seconds_left: float) -> None:
+        """As `Reporter.epoch`."""
+        self._inner.epoch(row, total, seconds_left)
+        self._keep(epoch_line(row, total, seconds_left))
+
+    def _keep(self, line: str) -> None:
+        self._text += f"{line}\n"
+        write_text(self._path, self._text)

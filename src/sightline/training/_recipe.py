@@ -1,0 +1,189 @@
+"""The recipe: every choice of a training run, checked when it is made, written to `args.yaml`."""
+
+from __future__ import annotations
+
+import dataclasses
+import fnmatch
+import math
+from typing import Any, Literal
+
+import pydantic
+
+from sightline.base import ArgumentError
+from sightline.imaging import Augmentation
+from sightline.tasks.classification import SELECTORS
+
+_FORBID = pydantic.ConfigDict(extra="forbid")
+
+
+@pydantic.dataclasses.dataclass(frozen=True, kw_only=True, config=_FORBID)
+class Schedule:
+    """The learning rate over a phase, as a factor of its peak; a pure function of the step."""
+
+    kind: Literal["one_cycle", "cosine"] = "one_cycle"
+    """`one_cycle`: a cosine up from `start` over `warm_up`, then a cosine down to `end` (Smith 2018; the
+    momentum is not cycled). `cosine`: a straight line up over `warm_up`, then a cosine down to `end`
+    (Loshchilov and Hutter 2017, one period)."""
+    warm_up: float = pydantic.Field(default=0.25, ge=0.0, lt=1.0)
+    """Fraction of the phase's steps spent going up."""
+    start: float = pydantic.Field(default=0.04, ge=0.0, le=1.0)
+    """Factor at the first step."""
+    end: float = pydantic.Field(default=1e-4, ge=0.0, le=1.0)
+    """Factor at the last step."""
+
+    def factor(self, step: int, steps: int) -> float:
+        """The factor at a step.
+
+        Args:
+            step: From 0.
+            steps: Steps of the phase.
+
+        Example:
+            >>> Schedule(warm_up=0.5, end=0.0).factor(5, 11)
+            1.0
+        """
+        position = step / max(1, steps - 1)
+        if position < self.warm_up:
+            up = position / self.warm_up
+            if self.kind == "one_cycle":
+                up = (1 - math.cos(math.pi * up)) / 2
+            return self.start + (1 - self.start) * up
+        down = (position - self.warm_up) / (1 - self.warm_up)
+        return self.end + (1 - self.end) * (1 + math.cos(math.pi * down)) / 2
+
+
+@pydantic.dataclasses.dataclass(frozen=True, kw_only=True, config=_FORBID)
+class Optimizer:
+    """One named optimizer: what it moves, and how."""
+
+    kind: Literal["adamw", "sgd"] = "adamw"
+    lr: float = pydantic.Field(default=1e-3, gt=0.0)
+    """Peak learning rate, per mean loss of a batch."""
+    weight_decay: float = pydantic.Field(default=0.01, ge=0.0)
+    """Decoupled for AdamW, added to the gradient for SGD."""
+    decay_all: bool = False
+    """Whether biases and normalisation (parameters with at most one axis) decay as well."""
+    momentum: float = pydantic.Field(default=0.9, ge=0.0, lt=1.0)
+    """SGD's momentum, AdamW's first beta."""
+    beta2: float = pydantic.Field(default=0.999, ge=0.0, lt=1.0)
+    """AdamW's second beta."""
+    nesterov: bool = True
+    """SGD only."""
+    parameters: tuple[str, ...] = ("*",)
+    """Patterns of the parameters it moves; a module's path means all below it."""
+
+
+@pydantic.dataclasses.dataclass(frozen=True, kw_only=True, config=_FORBID)
+class Phase:
+    """Some epochs with one set of trainable parameters and one pass of the schedule."""
+
+    epochs: int = pydantic.Field(ge=1)
+    trainable: tuple[str, ...] = ("*",)
+    """Patterns of the parameters that move; modules with none that do stay in evaluation mode."""
+    rates: dict[str, float] = dataclasses.field(default_factory=dict)
+    """Learning-rate factors by pattern; the last pattern that matches counts."""
+    frozen_after: dict[str, int] = dataclasses.field(default_factory=dict)
+    """Patterns of parameters that stop moving after so many epochs of this phase."""
+    start: str | None = None
+    """Where the weights come from when the phase begins: a run, a model file, a weights file. Head and
+    stem stay as they are where they do not fit."""
+    schedule: Schedule = Schedule()
+
+    def trains(self, name: str, epoch: int) -> bool:
+        """Whether a parameter moves in an epoch of this phase, from 0."""
+        stopped = any(matches(name, pattern) and epoch >= n for pattern, n in self.frozen_after.items())
+        return not stopped and any(matches(name, pattern) for pattern in self.trainable)
+
+    def rate(self, name: str) -> float:
+        """The learning-rate factor of a parameter."""
+        found = [factor for pattern, factor in self.rates.items() if matches(name, pattern)]
+        return found[-1] if found else 1.0
+
+
+@pydantic.dataclasses.dataclass(frozen=True, kw_only=True, config=_FORBID)
+class Recipe:
+    """How a network is trained."""
+
+    name: str = "custom"
+    why: str = ""
+    """For a person: why these choices."""
+    phases: tuple[Phase, ...] = pydantic.Field(min_length=1)
+    optimizers: dict[str, Optimizer] = dataclasses.field(default_factory=lambda: {"main": Optimizer()})
+    """By the names that the objective yields."""
+    batch_size: int = pydantic.Field(default=128, ge=1)
+    """Images of one optimizer step, at most: an epoch is divided into equal batches."""
+    accumulate: int = pydantic.Field(default=1, ge=1)
+    """Micro-batches a step's images are divided into, one in memory at a time."""
+    augmentation: Augmentation = Augmentation()
+    label_smoothing: float = pydantic.Field(default=0.0, ge=0.0, lt=1.0)
+    ema_decay: float | None = pydantic.Field(default=None, gt=0.0, lt=1.0)
+    """Per step; early steps use (1 + t) / (10 + t) where that is smaller. None for no average."""
+    clip_norm: float | None = pydantic.Field(default=None, gt=0.0)
+    """Largest norm of an optimizer's gradients together."""
+    select: str | None = "accuracy"
+    """The metric that chooses `best`; None for the last epoch."""
+    patience: int | None = pydantic.Field(default=None, ge=1)
+    """Stop after so many epochs without a better `select`."""
+    snapshot_every: int = pydantic.Field(default=0, ge=0)
+    """Keep the weights of every so many epochs in `snapshots/`; 0 for none."""
+
+    @property
+    def epochs(self) -> int:
+        """Epochs of all phases."""
+        return sum(phase.epochs for phase in self.phases)
+
+    def phase_of(self, epoch: int) -> tuple[int, int]:
+        """The phase of an epoch, and its epoch within it, all from 0."""
+        for index, phase in enumerate(self.phases):
+            if epoch < phase.epochs:
+                return index, epoch
+            epoch -= phase.epochs
+        raise ArgumentError(f"epoch {epoch} is beyond the recipe's {self.epochs}")
+
+    def with_epochs(self, epochs: int) -> Recipe:
+        """The same with another total: the last phase gets longer or shorter.
+
+        Raises:
+            ArgumentError: if the earlier phases alone are that long.
+        """
+        before = self.epochs - self.phases[-1].epochs
+        if epochs <= before:
+            raise ArgumentError(f"--epochs is {epochs}; recipe {self.name} needs more than {before}")
+        last = dataclasses.replace(self.phases[-1], epochs=epochs - before)
+        return dataclasses.replace(self, phases=(*self.phases[:-1], last))
+
+    def with_lr(self, lr: float) -> Recipe:
+        """The same with another peak rate for every optimizer."""
+        changed = {name: dataclasses.replace(o, lr=lr) for name, o in self.optimizers.items()}
+        return dataclasses.replace(self, optimizers=changed)
+
+    def settings(self) -> dict[str, Any]:
+        """All of it as JSON; `recipe_from(settings)` is the same recipe."""
+        return pydantic.TypeAdapter(Recipe).dump_python(self, mode="json")  # type: ignore[no-any-return]
+
+
+def recipe_from(settings: dict[str, Any]) -> Recipe:
+    """A recipe from its settings.
+
+    Raises:
+        ArgumentError: if a setting is unknown or not allowed; it names the first.
+    """
+    try:
+        recipe = pydantic.TypeAdapter(Recipe).validate_python(settings)
+    except pydantic.ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise ArgumentError(f"recipe: {where}: {first['msg']}, not {first.get('input')!r}") from error
+    if recipe.select is not None and recipe.select not in SELECTORS:
+        raise ArgumentError(f"recipe: select is {recipe.select!r}; there are {', '.join(SELECTORS)}, or none")
+    return recipe
+
+
+def matches(name: str, pattern: str) -> bool:
+    """Whether a parameter's name is a pattern's, or lies below a module's path.
+
+    Example:
+        >>> matches("layer1.0.conv1.weight", "layer1"), matches("layer10.bias", "layer1")
+        (True, False)
+    """
+    return fnmatch.fnmatchcase(name, pattern) or fnmatch.fnmatchcase(name, f"{pattern}.*")

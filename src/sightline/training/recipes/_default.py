@@ -1,0 +1,44 @@
+"""The recipe a run gets when none is named."""
+
+from __future__ import annotations
+
+from sightline.imaging import Augmentation
+from sightline.training._recipe import Optimizer, Phase, Recipe, Schedule
+
+_STEPS = 6_000
+"""Optimizer steps that a set of medium size is given."""
+
+
+def default(*, num_images: int, channels: int, size: tuple[int, int]) -> Recipe:
+    """AdamW on one cycle, with augmentation that no ordinary class minds.
+
+    Args:
+        num_images: Images to train on.
+        channels: 1 or 3.
+        size: (height, width) the network is given.
+    """
+    batch_size = 32 if num_images < 2_000 else 64 if num_images < 10_000 else 128
+    steps_an_epoch = -(-num_images // batch_size)
+    epochs = max(10, min(60, round(_STEPS / steps_an_epoch)))
+    small = max(size) <= 64
+    mirror = channels == 3
+    augmentation = Augmentation(
+        crop=0.1 if small else 0.08,
+        flip="horizontal" if mirror else "none",
+        rotate=0.0 if small else 10.0,
+        zoom=0.0 if small else 0.15,
+    )
+    why = (
+        f"{num_images} images to train on: batches of at most {batch_size}, {epochs} epochs; "
+        f"{'colour, so mirrored at random' if mirror else 'grey, so never mirrored (it may be writing)'}"
+    )
+    return Recipe(
+        name="default",
+        why=why,
+        phases=(Phase(epochs=epochs, schedule=Schedule(kind="one_cycle")),),
+        optimizers={"main": Optimizer(kind="adamw", lr=2e-3, weight_decay=0.05)},
+        batch_size=batch_size,
+        augmentation=augmentation,
+        label_smoothing=0.05,
+        clip_norm=5.0,
+    )

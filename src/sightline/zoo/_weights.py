@@ -1,0 +1,67 @@
+"""Weights into a network that may have another head or stem."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+
+from torch import Tensor, nn
+
+from sightline.base import ModelFileError
+from sightline.zoo._registry import Architecture
+
+
+@dataclasses.dataclass(frozen=True)
+class WeightsLoaded:
+    """What came of loading weights."""
+
+    kept: int
+    """Tensors taken from the file."""
+    new: tuple[str, ...]
+    """Names of tensors that stay as they were initialised, because their shape differs."""
+
+    def describe(self) -> str:
+        """One line for people."""
+        fresh = f"; new: {', '.join(self.new)}" if self.new else ""
+        return f"{self.kept} tensors kept{fresh}"
+
+
+def load_weights(
+    network: nn.Module, state: Mapping[str, Tensor], architecture: Architecture, *, adapt: bool, origin: str
+) -> WeightsLoaded:
+    """Load weights by name.
+
+    Args:
+        network: Is changed.
+        state: Weights by name.
+        architecture: Says which layers are head and stem.
+        adapt: Whether head and stem may stay new where their shape differs (another number of classes or
+            channels); otherwise everything must fit.
+        origin: Where the weights come from, for messages.
+
+    Raises:
+        ModelFileError: if a name is missing, unknown, or of another shape; it names the first.
+    """
+    own = network.state_dict()
+    free = tuple(f"{path}." for path in (architecture.head, architecture.stem) if path) if adapt else ()
+    new: list[str] = []
+    for name, tensor in own.items():
+        given = state.get(name)
+        if given is None and name.endswith("num_batches_tracked"):
+            continue  # older files have none; it only counts
+        if given is not None and given.shape == tensor.shape:
+            continue
+        if not name.startswith(free) or not free:
+            what = "is missing" if given is None else f"is {_shape(given)}, the network's is {_shape(tensor)}"
+            raise ModelFileError(f"{origin} does not fit {architecture.name}: {name} {what}")
+        new.append(name)
+    unknown = [name for name in state if name not in own]
+    if unknown:
+        raise ModelFileError(f"{origin} does not fit {architecture.name}, which has no {unknown[0]}")
+    kept = {name: tensor for name, tensor in state.items() if name not in new}
+    network.load_state_dict(kept, strict=False)
+    return WeightsLoaded(len(kept), tuple(new))
+
+
+def _shape(tensor: Tensor) -> str:
+    return "x".join(str(n) for n in tensor.shape) or "a single number"
