@@ -86,7 +86,7 @@ class Draws:
 
     def uniform(self, stream: str, ids: NDArray[np.int64] | list[int], count: int) -> NDArray[np.float64]:
         """Numbers in [0, 1), evenly spread. Arguments and shape as `words`."""
-        return self.words(stream, ids, count) * 2.0**-32
+        return self.words(stream, ids, count).astype(np.float64) * 2.0**-32
 
     def normal(self, stream: str, ids: NDArray[np.int64] | list[int], count: int) -> NDArray[np.float64]:
         """Standard normal numbers (Box-Muller). Arguments and shape as `words`."""

@@ -51,7 +51,7 @@ class TrainingError(SightlineError, RuntimeError):
         self.finding = finding
 
 
-class Interrupted(SightlineError):
+class Interrupted(SightlineError):  # noqa: N818  -- being asked to stop is no error
     """The process was asked to stop and has saved its work."""
 
     def __init__(self, message: str, signal_number: int) -> None:

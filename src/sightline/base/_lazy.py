@@ -19,9 +19,9 @@ def lazy_exports(
     home = {name: module for module, names in modules.items() for name in names}
     public = sorted(home)
 
-    def __getattr__(name: str) -> Any:
+    def load(name: str) -> Any:
         if name not in home:
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
         return getattr(importlib.import_module(f"{package}.{home[name]}"), name)
 
-    return __getattr__, lambda: public, public
+    return load, lambda: public, public

@@ -73,9 +73,7 @@ def first_non_finite(network: nn.Module, images: Tensor) -> str:
 
     with contextlib.ExitStack() as hooks, torch.no_grad():
         for name, module in network.named_modules():
-            handle = module.register_forward_hook(
-                lambda m, i, o, name=name: leave(name, m, i, o)  # type: ignore[misc]
-            )
+            handle = module.register_forward_hook(lambda m, i, o, name=name: leave(name, m, i, o))
             hooks.callback(handle.remove)
         network(images)
     return found[0] if found else "the loss alone: every layer's output is finite"
@@ -101,12 +99,8 @@ def _watching(
 ) -> Iterator[None]:
     with contextlib.ExitStack() as hooks:
         for name, module in network.named_modules():
-            before = module.register_forward_pre_hook(
-                lambda m, i, name=name: enter(name, m, i)  # type: ignore[misc]
-            )
-            after = module.register_forward_hook(
-                lambda m, i, o, name=name: leave(name, m, i)  # type: ignore[misc]
-            )
+            before = module.register_forward_pre_hook(lambda m, i, name=name: enter(name, m, i))
+            after = module.register_forward_hook(lambda m, i, o, name=name: leave(name, m, i))
             hooks.callback(before.remove)
             hooks.callback(after.remove)
         yield

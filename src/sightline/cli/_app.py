@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import typer
 
 from sightline._version import __version__
@@ -9,7 +11,12 @@ from sightline.cli._evaluate import evaluate
 from sightline.cli._predict import predict
 from sightline.cli._train import demo, train
 
-VERBS = {"demo": demo, "train": train, "evaluate": evaluate, "predict": predict}
+VERBS: dict[str, Callable[..., None]] = {
+    "demo": demo,
+    "train": train,
+    "evaluate": evaluate,
+    "predict": predict,
+}
 
 app = typer.Typer(
     name="sightline",

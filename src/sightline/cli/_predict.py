@@ -65,7 +65,7 @@ def _sources(paths: list[str]) -> Iterator[tuple[str, Path | bytes]]:
         elif path.exists():
             yield name, path
         else:
-            found = sorted(glob.glob(name, recursive=True)) if glob.has_magic(name) else []
+            found = sorted(glob.glob(name, recursive=True))  # noqa: PTH207  -- absolute patterns too
             if not found:
                 raise DataError(f"no such image: {name}")
             for one in found:

@@ -65,8 +65,6 @@ def train(
 
     if (data is None) == (resume is None):
         raise ArgumentError("give DATA to train on, or --resume RUN to go on with; not both, not neither")
-    if precision not in ("auto", "fp32", "bf16"):
-        raise ArgumentError(f"--precision is {precision!r}; there are auto, fp32, bf16")
     if resume is not None:
         fixed = {
             "--recipe": recipe, "--weights": weights, "--batch-size": batch_size, "--lr": lr,
@@ -86,7 +84,7 @@ def train(
         allow_unreadable=allow_unreadable, device=device, precision=precision, output=output,
         exist_ok=exist_ok, cache_mb=DEFAULT_BUDGET_MB if cache_mb is None else cache_mb,
         reporter=make_reporter(),
-    )  # type: ignore[arg-type]  # fmt: skip
+    )  # fmt: skip
     _show(result, json)
 
 

@@ -125,7 +125,8 @@ def _open_folder(
 
 def _list_files(root: Path) -> tuple[list[str], list[str]]:
     """Image files and other files below a folder, relative and sorted; hidden ones are passed over."""
-    images, others = [], []
+    images: list[str] = []
+    others: list[str] = []
     for folder, folders, files in os.walk(root, followlinks=True):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         relative = Path(folder).relative_to(root).as_posix()

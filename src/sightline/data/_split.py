@@ -119,7 +119,7 @@ def recorded_split(path: Path) -> dict[str, tuple[Part, str]]:
             rows = {row["path"]: (row["part"], row["digest"]) for row in csv.DictReader(file)}
     except (OSError, KeyError) as error:
         raise DataError(f"{path} is not a split: {error}") from error
-    return {name: (part, digest) for name, (part, digest) in rows.items() if part in PARTS}  # type: ignore[misc]
+    return {name: (part, digest) for name, (part, digest) in rows.items() if part in PARTS}
 
 
 def _divide(
@@ -145,7 +145,7 @@ def _divide(
         for digest in by_class[target]:
             if mine[digest][0] in decided:
                 continue
-            part = next((p for p in quotas if quotas[p] > 0), "train")
+            part: Part = next((p for p in quotas if quotas[p] > 0), "train")
             quotas[part] -= len(mine[digest])
             decided |= dict.fromkeys(units[digest], part)
     return decided
@@ -153,10 +153,11 @@ def _divide(
 
 def _quotas(total: int, fractions: dict[Part, float]) -> dict[Part, int]:
     """How many images of a class each part gets; train gets the rest, and at least one."""
-    quotas = {part: int(total * f + 0.5) for part, f in fractions.items() if part != "train"}
+    quotas: dict[Part, int] = {part: int(total * f + 0.5) for part, f in fractions.items() if part != "train"}
     while sum(quotas.values()) >= total and any(quotas.values()):
         quotas[max(quotas, key=lambda p: quotas[p])] -= 1
-    return {"train": total - sum(quotas.values()), **quotas}
+    rest: dict[Part, int] = {"train": total - sum(quotas.values())}
+    return rest | quotas
 
 
 def _leaks(images: ImageSet, parts: dict[int, Part]) -> list[Finding]:

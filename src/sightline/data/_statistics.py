@@ -31,14 +31,15 @@ def channel_statistics(
     if source.path == "workers" and len(indices) > MAX_DECODED:
         indices = indices[np.linspace(0, len(indices) - 1, MAX_DECODED).round().astype(np.int64)]
     chunks = np.array_split(indices, -(-len(indices) // _BATCH))
-    count, total, squares = 0, np.int64(0), np.int64(0)
+    channels = source.canvas.channels
+    count, total, squares = 0, np.zeros(channels, np.int64), np.zeros(channels, np.int64)
     for batch in source.batches(chunks):
         values = batch.images.long()
         count += values.numel() // values.shape[1]
-        total = total + values.sum(dim=(0, 2, 3)).numpy()
-        squares = squares + (values * values).sum(dim=(0, 2, 3)).numpy()
+        total += values.sum(dim=(0, 2, 3)).numpy()
+        squares += (values * values).sum(dim=(0, 2, 3)).numpy()
     low, high = value_range
-    mean = np.asarray(total) / count
-    deviation = np.sqrt(np.maximum(np.asarray(squares) / count - mean**2, 0.0)) / (high - low)
+    mean = total / count
+    deviation = np.sqrt(np.maximum(squares / count - mean**2, 0.0)) / (high - low)
     deviation = np.where(deviation > 1e-6, deviation, 1.0)
     return ((mean - low) / (high - low)).tolist(), deviation.tolist()

@@ -246,8 +246,8 @@ def _assumption(resolved: ResolvedModel, header: ModelHeader) -> Finding:
     return Finding(
         level="warning",
         where=str(resolved.path),
-        what=f"the weights came without classes and preprocessing; taken: the data's {len(header.classes)} classes "
-        f"in order, mean {settings['mean']}, std {settings['std']}",
+        what="the weights came without classes and preprocessing; taken: the data's "
+        f"{len(header.classes)} classes in order, mean {settings['mean']}, std {settings['std']}",
         why="if they were trained otherwise, the scores are too low",
         do="use a model file, which carries both",
     )

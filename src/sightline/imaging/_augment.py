@@ -104,7 +104,7 @@ def warp(images: Tensor, matrices: NDArray[np.float64], *, whole_pixels: bool = 
         (N, C, H, W) -> the same.
     """
     height, width = images.shape[2:]
-    inverse = np.linalg.inv(matrices)
+    inverse: NDArray[np.float64] = np.linalg.inv(matrices).astype(np.float64)
     if whole_pixels:
         columns = _sources(inverse[:, 0, 0], inverse[:, 0, 2], width, images.device)
         rows = _sources(inverse[:, 1, 1], inverse[:, 1, 2], height, images.device)

@@ -10,7 +10,7 @@ import json
 import statistics
 import time
 from collections.abc import Callable
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar, get_args
 
 import pydantic
 import torch
@@ -57,7 +57,8 @@ class Plan:
 
     def place(self, network: Layers) -> Layers:
         """The network on the plan's device, in its memory format; weights stay fp32."""
-        return network.to(device=self.device, memory_format=self._torch_format())
+        placed: Layers = network.to(device=self.device).to(memory_format=self._torch_format())  # type: ignore[call-overload]
+        return placed
 
     def place_images(self, images: torch.Tensor) -> torch.Tensor:
         """A batch of images on the plan's device, in its memory format. (N, C, H, W) -> the same."""
@@ -71,7 +72,11 @@ class Plan:
 
     def forward_of(self, network: nn.Module) -> nn.Module:
         """The module to call: the network, or its compiled form, which shares its weights."""
-        return torch.compile(network) if self.compile else network  # type: ignore[no-any-return]
+        if not self.compile:
+            return network
+        compiled = torch.compile(network)
+        assert isinstance(compiled, nn.Module)  # a module compiles to a module
+        return compiled
 
     def _torch_format(self) -> torch.memory_format:
         return torch.channels_last if self.memory_format == "channels_last" else torch.contiguous_format
@@ -98,7 +103,7 @@ def choose_plan(
     *,
     key: str,
     device: torch.device,
-    precision: Literal["auto", "fp32", "bf16"] = "auto",
+    precision: str = "auto",
     threads: int | None = None,
     use_cache: bool = True,
 ) -> PlanChoice:
@@ -135,7 +140,8 @@ def choose_plan(
     seconds: dict[str, float] = {}
     best: Plan | None = None
     cores = threads or usable_cores()
-    formats: tuple[Precision, ...] = ("fp32", "bf16") if precision == "auto" else (precision,)
+    formats = [f for f in get_args(Precision) if precision in ("auto", f)]
+    assert formats, f"unknown precision {precision}"
     candidates = [
         Plan(device=str(device), dtype=dtype, memory_format=layout, threads=cores)
         for dtype in formats

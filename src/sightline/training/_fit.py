@@ -267,7 +267,7 @@ def _begin_phase(job: Job, phase: Phase, average: WeightAverage | None) -> Weigh
 
 
 def _set_trainable(network: nn.Module, phase: Phase, phase_epoch: int) -> None:
-    """Let move what moves in this epoch; what holds only frozen parameters evaluates, its statistics fixed."""
+    """Let move what moves in this epoch; a module that holds only frozen parameters evaluates."""
     for name, parameter in network.named_parameters():
         parameter.requires_grad_(phase.trains(name, phase_epoch))
     network.train()
@@ -317,7 +317,8 @@ def _close_epoch(
     if is_best:
         position.best, position.best_epoch = dict(scores), position.epoch
     rates = {
-        f"lr_{name}": o.param_groups[-1]["lr"] / o.param_groups[-1]["rate"] for name, o in optimizers.items()
+        f"lr_{name}": optimizer.param_groups[-1]["lr"] / optimizer.param_groups[-1]["rate"]
+        for name, optimizer in optimizers.items()
     }
     row: dict[str, Any] = {"epoch": position.epoch, "phase": phase_index}
     row |= {f"train_{name}": float(total) / position.seen for name, total in running.items()}
@@ -400,11 +401,8 @@ def _restore(
 
 def _not_finite(job: Job, loss: Tensor, batch: Batch, draws: Draws) -> Finding:
     where = first_non_finite(job.network, batch.images)
-    return _diverged(
-        where,
-        f"the loss is {loss.item()} in epoch {draws.epoch + 1}, and this is the first value on its way that is not finite",
-        job,
-    )
+    what = f"the loss is {loss.item()} in epoch {draws.epoch + 1}; this is the first value that is not finite"
+    return _diverged(where, what, job)
 
 
 def _diverged(where: str, what: str, job: Job) -> Finding:

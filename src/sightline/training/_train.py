@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import time
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,6 +17,7 @@ from sightline.blueprint import output_shape
 from sightline.data import (
     DEFAULT_BUDGET_MB,
     ImageSet,
+    Part,
     Split,
     channel_statistics,
     choose_sizes,
@@ -92,7 +92,7 @@ def train(
     split_seed: int = 0,
     allow_unreadable: bool = False,
     device: str = "auto",
-    precision: Literal["auto", "fp32", "bf16"] = "auto",
+    precision: str = "auto",
     output: Path | None = None,
     exist_ok: bool = False,
     cache_mb: int = DEFAULT_BUDGET_MB,
@@ -128,6 +128,8 @@ def train(
         SightlineError: whatever a user can mend; see its tree.
     """
     reporter = reporter or PlainReporter()
+    if precision not in ("auto", "fp32", "bf16"):
+        raise ArgumentError(f"--precision is {precision!r}; there are auto, fp32, bf16")
     torch_device = choose_device(device)
     images = open_images(data, allow_unreadable=allow_unreadable, progress=reporter.progress)
     split = split_images(images, split_seed)
@@ -135,10 +137,11 @@ def train(
     canvas, size = choose_sizes(
         images, resolved.architecture.input_shape[1:], resolved.architecture.input_sizes, img_size
     )
+    num_images = len(split.indices("train"))
+    if not isinstance(recipe, Recipe):
+        recipe = choose_recipe(recipe, num_images=num_images, channels=images.channels, size=size)
     chosen = _overridden(
-        recipe
-        if isinstance(recipe, Recipe)
-        else choose_recipe(recipe, num_images=len(split.indices("train")), channels=images.channels, size=size),
+        recipe,
         epochs=epochs, batch_size=batch_size, lr=lr, select=select,
         start=weights or (resolved.spec if resolved.weights is not None else None),
     )  # fmt: skip
@@ -228,7 +231,7 @@ def resume(
 
     size = (args["model"]["input_size"][0], args["model"]["input_size"][1])
     preprocessing = Preprocessing(**args["preprocessing"]).to(plan.device)
-    canvas = Canvas(*data["canvas"], images.channels)
+    canvas = Canvas(data["canvas"][0], data["canvas"][1], images.channels)
     if epochs is not None and epochs != recipe.epochs:
         recipe = _extended(recipe, epochs, run, reporter)
         run.write_args(args | {"recipe": recipe.settings()})
@@ -329,7 +332,7 @@ def _header(
     )
 
 
-def _time_plan(job: Job, precision: Literal["auto", "fp32", "bf16"]) -> PlanChoice:
+def _time_plan(job: Job, precision: str) -> PlanChoice:
     """Choose the plan by timing this run's own step on this run's own first batch."""
     draws = Draws(job.seed)
     ids = np.array_split(epoch_steps(job.train, draws, job.recipe.batch_size)[0], job.recipe.accumulate)
@@ -345,7 +348,8 @@ def _time_plan(job: Job, precision: Literal["auto", "fp32", "bf16"]) -> PlanChoi
             trial, network, [prepare(batch, trial, draws) for batch in stored], optimizers, draws, check=False
         )
 
-    key = f"{job.network!r}\n{[tuple(b.images.shape) for b in stored]}\n{job.recipe.optimizers}\n{job.recipe.augmentation}"
+    shapes = [tuple(batch.images.shape) for batch in stored]
+    key = f"{job.network!r}\n{shapes}\n{job.recipe.optimizers}\n{job.recipe.augmentation}"
     return choose_plan(
         job.network, make_step, key=key, device=torch.device(job.plan.device), precision=precision
     )
@@ -433,10 +437,10 @@ def _finish(job: Job, position: Position, images: ImageSet, split: Split) -> Tra
     plan = dataclasses.replace(job.plan, dtype="fp32", compile=False)
     resolved = _best_of(job)
     predictor = load_predictor(resolved, plan)
-    parts = [part for part in ("test", "val") if len(split.indices(part))]  # type: ignore[arg-type]
+    scored: tuple[Part, ...] = ("test", "val")
+    parts = [part for part in scored if len(split.indices(part))]
     evaluations = tuple(
-        judge(predictor, images, split.indices(part), part, source=job.source)  # type: ignore[arg-type]
-        for part in parts
+        judge(predictor, images, split.indices(part), part, source=job.source) for part in parts
     )
     findings: tuple[Finding, ...] = (*images.findings, *split.findings)
     write_report(job.run.report, run=job.run, split=split, evaluations=evaluations, findings=findings)

@@ -6,6 +6,8 @@ Source: Geron 2019, "Hands-On Machine Learning", chapter 10: 784-300-100-10 on 2
 
 from __future__ import annotations
 
+import itertools
+
 from torch import nn
 
 from sightline.zoo._registry import Architecture, register
@@ -21,7 +23,7 @@ def mlp(
     """
     widths = (in_channels * input_size[0] * input_size[1], *hidden)
     layers: list[nn.Module] = [nn.Flatten()]
-    for inputs, outputs in zip(widths, widths[1:], strict=False):
+    for inputs, outputs in itertools.pairwise(widths):
         layers += [nn.Linear(inputs, outputs), nn.ReLU()]
     return nn.Sequential(*layers, nn.Linear(widths[-1], num_classes))
 

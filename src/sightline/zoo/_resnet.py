@@ -213,5 +213,5 @@ RESNET18 = register(
         ),
         deviations=("conv2_x's max pooling is padded by 1, as torchvision's (the authors': ceil mode)",),
         results=(PublishedResult("ImageNet val", 0.2788, "10 crops, option A; the paper's table 2"),),
-    )  # fmt: skip
+    )
 )

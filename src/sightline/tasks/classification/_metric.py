@@ -65,7 +65,7 @@ class Answers:
     @property
     def predicted(self) -> NDArray[np.int64]:
         """(N,) the class of the largest logit; the first one, on a tie."""
-        return self.logits.argmax(axis=1)
+        return np.asarray(self.logits.argmax(axis=1), dtype=np.int64)
 
     def top(self, k: int) -> NDArray[np.bool_]:
         """(N,) whether the target is among the k largest logits; with ties, a target loses.
