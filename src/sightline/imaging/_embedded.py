@@ -38,4 +38,4 @@ def photograph(name: str) -> NDArray[np.uint8]:
     """
     from sklearn.datasets import load_sample_image
 
-    return np.asarray(load_sample_image(f"{name}.jpg"), dtype=np.uint8)
+    return np.array(load_sample_image(f"{name}.jpg"), dtype=np.uint8)

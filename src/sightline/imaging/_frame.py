@@ -69,12 +69,12 @@ def read_framed(source: Path | bytes, canvas: Canvas, *, reduced: bool = False) 
     Args:
         source: A file, or a file's content.
         canvas: Where it goes.
-        reduced: Allow a JPEG to be decoded at a reduced scale that still covers the canvas. Faster, and
-            for training only: evaluation, prediction and export must see the same pixels.
+        reduced: Allow a JPEG to be decoded at a reduced scale, at least twice the canvas. Faster, and for
+            training only: evaluation, prediction and export must see the same pixels.
 
     Raises:
         UnreadableImageError: as `decode`.
     """
-    at_least = (canvas.width, canvas.height) if reduced else None
+    at_least = (2 * canvas.width, 2 * canvas.height) if reduced else None
     image = decode(source, canvas.channels, at_least)
     return frame(image, canvas)

@@ -1,0 +1,320 @@
+"""Opening, splitting, batching: nothing lost, nothing moved, both paths alike."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from sightline.data import (
+    ImageSet,
+    MemoryBatches,
+    WorkerBatches,
+    channel_statistics,
+    choose_sizes,
+    open_batches,
+    open_images,
+    recorded_split,
+    split_images,
+)
+from sightline.imaging import Canvas, photograph
+
+MakeFolder = Callable[..., Path]
+
+
+def test_a_flat_folder(three_classes: Path) -> None:
+    images = open_images(three_classes)
+    assert len(images) == 120
+    assert images.classes == ("one", "seven", "zero")
+    assert images.counts().tolist() == [40, 40, 40]
+    assert (images.channels, images.one_size) == (1, (8, 8))
+    assert images.names[0] == "one/000.png"
+
+
+def test_numbered_classes_are_in_the_order_of_numbers(make_folder: MakeFolder) -> None:
+    root = make_folder({"10": (1, 2), "9": (2, 2), "a": (3, 2)})
+    assert open_images(root).classes == ("9", "10", "a")
+
+
+@pytest.mark.parametrize("val", ["val", "valid", "validation"])
+def test_a_folder_with_parts(make_folder: MakeFolder, val: str) -> None:
+    root = make_folder({"train/a": (0, 5), "train/b": (1, 5), f"{val}/a": (0, 2), "test/b": (1, 3)})
+    images = open_images(root)
+    split = split_images(images)
+    assert [len(split.indices(part)) for part in ("train", "val", "test")] == [10, 2, 3]
+
+
+def test_without_val_a_tenth_of_train_is_carved(make_folder: MakeFolder) -> None:
+    root = make_folder({"train/a": (0, 50), "train/b": (1, 30), "test/a": (0, 4), "test/b": (1, 4)})
+    images = open_images(root)
+    split = split_images(images)
+    assert images.counts(split.indices("val")).tolist() == [5, 3]
+    assert images.counts(split.indices("test")).tolist() == [4, 4]
+    assert all(images.names[i].startswith("train/") for i in split.indices("val"))
+
+
+def test_a_class_folder_named_like_a_part_is_a_class(make_folder: MakeFolder) -> None:
+    root = make_folder({"test": (0, 5), "control": (1, 5)})
+    assert open_images(root).classes == ("control", "test")
+
+
+def test_other_files_are_said_and_passed_over(three_classes: Path) -> None:
+    (three_classes / "one" / "notes.txt").write_text("x")
+    (three_classes / "one" / ".DS_Store").write_text("x")
+    images = open_images(three_classes)
+    assert len(images) == 120
+    assert [f.where for f in images.findings] == ["one/notes.txt"]
+
+
+def test_unreadable_files_are_named_counted_and_left_out(make_folder: MakeFolder) -> None:
+    root = make_folder({"a": (0, 100), "b": (1, 100)})
+    (root / "a" / "bad.png").write_bytes(b"no image")
+    images = open_images(root)
+    assert len(images) == 200
+    assert images.left_out == ("a/bad.png",)
+    assert "1 of 201 files cannot be read (a/bad.png: not an image" in images.findings[0].what
+    with pytest.raises(ValueError, match="none may be without --allow-unreadable"):
+        open_images(root, training=False)
+    for i in range(5):
+        (root / "b" / f"bad{i}.png").write_bytes(b"")
+    with pytest.raises(ValueError, match=r"6 of 206 files cannot be read .*; and 3 more.*; at most 1% may be"):
+        open_images(root)
+    assert len(open_images(root, allow_unreadable=True)) == 200
+
+
+def test_what_cannot_be_opened_says_why(tmp_path: Path, make_folder: MakeFolder) -> None:
+    with pytest.raises(ValueError, match="no such folder: digit; of the embedded sets, did you mean digits"):
+        open_images("digit")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ValueError, match="holds no images"):
+        open_images(tmp_path / "empty")
+    with pytest.raises(ValueError, match="has only class 'a'; a classifier needs at least two"):
+        open_images(make_folder({"a": (0, 3)}, name="single"))
+    lacking = make_folder({"train/a": (0, 3), "train/b": (1, 3), "test/bb": (2, 3)}, name="lacking")
+    with pytest.raises(ValueError, match="class 'bb' of test is missing from train; did you mean b"):
+        open_images(lacking)
+    loose = make_folder({"a": (0, 2)}, name="loose")
+    shutil.copy(loose / "a" / "000.png", loose / "x.png")
+    with pytest.raises(ValueError, match=r"x.png lies in no class folder; expected .*/<class>/<image>"):
+        open_images(loose)
+
+
+def test_classes_are_mapped_by_name(three_classes: Path) -> None:
+    images = open_images(three_classes)
+    mapped = images.with_classes(("zero", "eight", "seven", "one"))
+    assert [mapped.classes[t] for t in mapped.targets] == [images.classes[t] for t in images.targets]
+    with pytest.raises(ValueError, match="has class 'zero', which the network does not know; did you mean zeros"):
+        images.with_classes(("one", "seven", "zeros"))
+
+
+def test_a_changed_file_is_read_again_and_an_unchanged_one_is_not(
+    three_classes: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import sightline.data._index as index
+
+    before = open_images(three_classes)
+    read: list[Path] = []
+    real = index.read_record
+    monkeypatch.setattr(index, "read_record", lambda path: read.append(path) or real(path))
+    assert open_images(three_classes).digests == before.digests
+    assert read == []
+    changed = three_classes / "one" / "000.png"
+    Image.new("L", (9, 9)).save(changed)
+    after = open_images(three_classes)
+    assert read == [changed]
+    assert after.digests[0] != before.digests[0]
+    assert after.one_size is None
+
+
+# Splits
+
+
+def test_flat_folders_are_divided_70_15_15_in_each_class(three_classes: Path) -> None:
+    images = open_images(three_classes)
+    split = split_images(images)
+    for part, count in (("train", 28), ("val", 6), ("test", 6)):
+        assert images.counts(split.indices(part)).tolist() == [count] * 3
+
+
+def test_a_split_is_the_same_anywhere_and_another_seed_is_another(three_classes: Path, tmp_path: Path) -> None:
+    images = open_images(three_classes)
+    moved = tmp_path / "elsewhere"
+    shutil.copytree(three_classes, moved)
+    split = split_images(images)
+    assert split_images(open_images(moved)).table(images) == split.table(images)
+    assert split_images(images, seed=1).parts != split.parts
+
+
+def test_the_split_is_pinned() -> None:
+    """Recorded with version 0.1.0: `split_images(open_images("digits")).digest(...)`. A change loses every
+    user's test set; bump the model file's format if it must be."""
+    images = open_images("digits")
+    split = split_images(images)
+    assert [len(split.indices(p)) for p in ("train", "val", "test")] == [1259, 269, 269]
+    assert split.digest(images) == "5e982d7ce0ad2373f2ddd2e068523f56"
+
+
+def test_one_more_image_moves_at_most_one_in_a_class(three_classes: Path) -> None:
+    images = open_images(three_classes)
+    before = dict(zip(images.names, split_images(images).parts, strict=True))
+    shutil.copy(three_classes / "one" / "003.png", three_classes / "one" / "new.png")
+    with Image.open(three_classes / "one" / "new.png") as image:
+        image.transpose(Image.Transpose.FLIP_TOP_BOTTOM).save(three_classes / "one" / "new.png")
+    images = open_images(three_classes)
+    after = dict(zip(images.names, split_images(images).parts, strict=True))
+    assert sum(after[name] != part for name, part in before.items()) <= 2
+
+
+def test_exact_duplicates_stay_on_one_side(three_classes: Path) -> None:
+    for i in range(0, 40, 2):
+        shutil.copy(three_classes / "one" / f"{i:03d}.png", three_classes / "one" / f"copy{i}.png")
+        shutil.copy(three_classes / "one" / f"{i:03d}.png", three_classes / "seven" / f"wrong{i}.png")
+    images = open_images(three_classes)
+    split = split_images(images)
+    sides: dict[str, set[str]] = {}
+    for digest, part in zip(images.digests, split.parts, strict=True):
+        sides.setdefault(digest, set()).add(part)
+    assert all(len(parts) == 1 for parts in sides.values())
+    assert all(len(split.indices(part)) > 0 for part in ("train", "val", "test"))
+    assert "20 images are filed under two classes, byte for byte" in split.findings[0].what
+
+
+def test_a_leak_in_a_given_split_is_found_and_not_moved(make_folder: MakeFolder) -> None:
+    root = make_folder({"train/a": (0, 20), "train/b": (1, 20), "val/a": (0, 3), "test/b": (1, 3)})
+    shutil.copy(root / "train" / "a" / "004.png", root / "val" / "a" / "leak.png")
+    images = open_images(root)
+    split = split_images(images)
+    assert split.parts[images.names.index("val/a/leak.png")] == "val"
+    assert "1 images of train are also in val or test, byte for byte" in split.findings[0].what
+    assert "val/a/leak.png" in split.findings[0].what
+
+
+def test_tiny_classes_keep_something_to_train_on(make_folder: MakeFolder) -> None:
+    images = open_images(make_folder({"a": (0, 1), "b": (1, 3), "c": (2, 30)}))
+    split = split_images(images)
+    assert (images.counts(split.indices("train")) > 0).all()
+
+
+def test_the_table_can_be_read_back(three_classes: Path, tmp_path: Path) -> None:
+    images = open_images(three_classes)
+    split = split_images(images)
+    split.save(tmp_path / "split.csv", images)
+    recorded = recorded_split(tmp_path / "split.csv")
+    assert [recorded[name][0] for name in images.names] == list(split.parts)
+    assert [recorded[name][1] for name in images.names] == list(images.digests)
+
+
+# Batches
+
+ORDER = [np.array([5, 0, 119]), np.array([7]), np.array([100, 3])]
+
+
+def test_both_paths_give_the_same_batches(three_classes: Path) -> None:
+    images = open_images(three_classes)
+    canvas = Canvas(8, 8, 1)
+    memory, workers = open_batches(images, canvas), WorkerBatches(images, canvas, 2)
+    assert memory.path == "memory"
+    for left, right in zip(memory.batches(ORDER), workers.batches(ORDER), strict=True):
+        assert torch.equal(left.images, right.images)
+        assert torch.equal(left.targets, right.targets)
+        assert torch.equal(left.transforms, right.transforms)
+        assert torch.equal(left.sizes, right.sizes)
+        assert (left.ids == right.ids).all()
+    # The workers live on; another epoch is another order.
+    again = list(workers.batches(ORDER[::-1]))
+    assert [b.ids.tolist() for b in again] == [o.tolist() for o in ORDER[::-1]]
+
+
+def test_images_of_many_sizes_are_framed_alike_on_both_paths(tmp_path: Path) -> None:
+    china = Image.fromarray(photograph("china"))
+    for name, size in (("a/1.png", (60, 40)), ("a/2.png", (30, 50)), ("b/1.png", (7, 7)), ("b/2.png", (90, 13))):
+        (tmp_path / "many" / name).parent.mkdir(parents=True, exist_ok=True)
+        china.resize(size).save(tmp_path / "many" / name)
+    images = open_images(tmp_path / "many")
+    canvas, size = choose_sizes(images, (32, 32), "adapts")
+    assert (canvas, size) == (Canvas(32, 32, 3), (32, 32))
+    order = [np.arange(4)]
+    (memory,), (workers,) = open_batches(images, canvas).batches(order), WorkerBatches(images, canvas, 1).batches(order)
+    assert torch.equal(memory.images, workers.images)
+    assert torch.equal(memory.transforms, workers.transforms)
+    assert memory.sizes.tolist() == [[40, 60], [50, 30], [7, 7], [13, 90]]
+
+
+def test_beyond_the_budget_images_are_decoded_as_needed(three_classes: Path) -> None:
+    images = open_images(three_classes)
+    assert open_batches(images, Canvas(8, 8, 1), budget_mb=0).path == "workers"
+
+
+def test_decoded_pixels_are_kept_by_content(three_classes: Path, tmp_path: Path) -> None:
+    images = open_images(three_classes)
+    open_batches(images, Canvas(8, 8, 1))
+    kept = set((Path(os.environ["SIGHTLINE_CACHE"]) / "pixels").iterdir())
+    moved = tmp_path / "moved"
+    shutil.copytree(three_classes, moved, copy_function=shutil.copy)
+    open_batches(open_images(moved), Canvas(8, 8, 1))
+    assert set((Path(os.environ["SIGHTLINE_CACHE"]) / "pixels").iterdir()) == kept
+    Image.new("L", (8, 8)).save(moved / "one" / "000.png")
+    (batch,) = open_batches(open_images(moved), Canvas(8, 8, 1)).batches([np.array([0])])
+    assert not batch.images.any()
+
+
+def test_a_file_that_is_gone_is_named(three_classes: Path) -> None:
+    images = open_images(three_classes)
+    workers = WorkerBatches(images, Canvas(8, 8, 1), 1)
+    (three_classes / "one" / "005.png").unlink()
+    with pytest.raises(ValueError, match=r"one/005.png can no longer be read: No such file"):
+        list(workers.batches(ORDER))
+
+
+def test_statistics_are_of_the_training_split_only(three_classes: Path) -> None:
+    images = open_images(three_classes)
+    source = open_batches(images, Canvas(8, 8, 1))
+    train = split_images(images).indices("train")
+    pixels = np.stack([np.asarray(Image.open(images.path(i))) for i in train]) / 255
+    mean, std = channel_statistics(source, train)
+    assert mean == [pytest.approx(pixels.mean(), abs=1e-12)]
+    assert std == [pytest.approx(pixels.std(), abs=1e-9)]
+    assert mean != channel_statistics(source, np.arange(len(images)))[0]
+    assert (mean, std) == channel_statistics(source, train[::-1])
+
+
+def embedded(size: tuple[int, int]) -> ImageSet:
+    images = open_images("digits")
+    assert images.pixels is not None
+    sizes = np.tile(np.array(size, np.int32), (len(images), 1))
+    import dataclasses
+
+    return dataclasses.replace(images, sizes=sizes, pixels=None, root=Path())
+
+
+@pytest.mark.parametrize(
+    ("own", "paper", "adapts", "img_size", "canvas", "size"),
+    [
+        ((28, 28), (32, 32), "fixed", None, (28, 28), (32, 32)),  # MNIST in LeNet-5: centred
+        ((8, 8), (32, 32), "fixed", None, (8, 8), (32, 32)),
+        ((28, 28), (28, 28), "adapts", None, (28, 28), (28, 28)),
+        ((128, 128), (224, 224), "adapts", None, (128, 128), (128, 128)),
+        ((128, 128), (32, 32), "adapts", None, (32, 32), (32, 32)),
+        ((100, 60), (224, 224), "adapts", None, (100, 60), (100, 60)),
+        ((20, 40), (64, 64), "fixed", None, (64, 64), (64, 64)),  # enlarging must not stretch
+        ((128, 128), (224, 224), "adapts", 96, (96, 96), (96, 96)),
+    ],
+)
+def test_sizes(own, paper, adapts, img_size, canvas, size) -> None:  # type: ignore[no-untyped-def]
+    chosen, given = choose_sizes(embedded(own), paper, adapts, img_size)
+    assert ((chosen.height, chosen.width), given) == (canvas, size)
+
+
+def test_embedded_pixels_need_no_decoding() -> None:
+    images = open_images("digits")
+    source = open_batches(images, Canvas(8, 8, 1))
+    assert isinstance(source, MemoryBatches)
+    (batch,) = source.batches([np.array([0, 3])])
+    assert images.pixels is not None
+    assert torch.equal(batch.images, torch.from_numpy(images.pixels[[0, 3]]))

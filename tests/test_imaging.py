@@ -1,0 +1,262 @@
+"""Decoding, framing, preprocessing, augmentation: by hand and by property."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from sightline.base import Draws
+from sightline.imaging import (
+    Augmentation,
+    Canvas,
+    Preprocessing,
+    UnreadableImageError,
+    augment,
+    choose_fit,
+    decode,
+    decode_array,
+    digits,
+    frame,
+    geometry,
+    photograph,
+    read_framed,
+    read_record,
+    warp,
+)
+
+
+def save(path: Path, image: Image.Image, **options: object) -> Path:
+    image.save(path, **options)
+    return path
+
+
+def test_grey_colour_palette_one_bit_and_alpha(tmp_path: Path) -> None:
+    china = Image.fromarray(photograph("china")).resize((60, 40))
+    grey = china.convert("L")
+    cases = {
+        "grey.png": (grey, 1),
+        "colour.png": (china, 3),
+        "palette.png": (china.convert("P"), 3),
+        "grey_palette.png": (grey.convert("P"), 1),
+        "bits.png": (grey.convert("1"), 1),
+        "cmyk.jpg": (china.convert("CMYK"), 3),
+    }
+    for name, (image, channels) in cases.items():
+        record = read_record(save(tmp_path / name, image))
+        assert (record.width, record.height, record.channels, record.error) == (60, 40, channels, ""), name
+    assert set(np.unique(decode_array(tmp_path / "bits.png", 1))) == {0, 255}
+    assert (decode_array(tmp_path / "colour.png", 3) == np.asarray(china)).all()
+    assert (decode_array(tmp_path / "grey.png", 3)[:, :, 0] == np.asarray(grey)).all()
+
+
+def test_transparency_is_laid_on_white(tmp_path: Path) -> None:
+    image = Image.new("RGBA", (2, 1), (10, 20, 30, 0))
+    image.putpixel((1, 0), (10, 20, 30, 255))
+    pixels = decode_array(save(tmp_path / "a.png", image), 3)
+    assert pixels[0].tolist() == [[255, 255, 255], [10, 20, 30]]
+
+
+def test_exif_orientation_is_applied(tmp_path: Path) -> None:
+    image = Image.new("L", (3, 2))
+    image.putpixel((0, 0), 255)
+    exif = Image.Exif()
+    exif[0x0112] = 6  # turn by 90 degrees clockwise to show
+    path = save(tmp_path / "turned.png", image, exif=exif)
+    record = read_record(path)
+    assert (record.width, record.height) == (2, 3)
+    assert decode_array(path, 1)[0, 1, 0] == 255
+
+
+def test_a_jpeg_may_be_read_small_for_training_only(tmp_path: Path) -> None:
+    path = save(tmp_path / "china.jpg", Image.fromarray(photograph("china")))
+    assert decode(path, 3).size == (640, 427)
+    assert decode(path, 3, (80, 53)).size == (80, 54)
+    record = read_record(path)
+    assert (record.width, record.height) == (640, 427)
+    whole, reduced = (read_framed(path, Canvas(32, 32, 3), reduced=r).pixels.astype(int) for r in (False, True))
+    assert 0 < np.abs(whole - reduced).mean() < 3
+
+
+def deep_files(folder: Path) -> dict[str, Path]:
+    values = np.arange(48, dtype=np.uint16).reshape(6, 8) * 1000
+    import tifffile
+
+    files = {
+        "16-bit grey PNG": save(folder / "grey.png", Image.fromarray(values)),
+        "16-bit TIFF": save(folder / "grey.tif", Image.fromarray(values)),
+        "float TIFF": save(folder / "float.tif", Image.fromarray(values.astype(np.float32))),
+    }
+    colour = folder / "colour.tif"
+    tifffile.imwrite(colour, np.stack([values] * 3, axis=-1), photometric="rgb")
+    pnm = folder / "colour.ppm"
+    pnm.write_bytes(b"P6\n# made by hand\n2 1\n65535\n" + bytes(12))
+    return files | {"16-bit RGB TIFF": colour, "16-bit PPM": pnm}
+
+
+def test_deep_files_are_refused_by_name_not_cut(tmp_path: Path) -> None:
+    for what, path in deep_files(tmp_path).items():
+        with pytest.raises(UnreadableImageError, match="bits a channel; only 8 can be read yet"):
+            decode(path, 1)
+        assert "bits a channel" in read_record(path).error, what
+
+
+def test_broken_files_say_why(tmp_path: Path) -> None:
+    whole = save(tmp_path / "whole.png", Image.fromarray(photograph("flower"))).read_bytes()
+    frames = [Image.new("L", (4, 4), v) for v in (0, 255)]
+    frames[0].save(tmp_path / "moving.gif", save_all=True, append_images=frames[1:])
+    cases = {
+        "empty.png": (b"", "the file is empty"),
+        "text.png": (b"hello", "not an image, or its header is broken"),
+        "half.png": (whole[: len(whole) // 2], "broken or truncated"),
+        "lfs.png": (b"version https://git-lfs.github.com/spec/v1\n", "a Git LFS pointer"),
+        "moving.gif": ((tmp_path / "moving.gif").read_bytes(), "has 2 pages or frames"),
+    }
+    for name, (content, reason) in cases.items():
+        (tmp_path / name).write_bytes(content)
+        assert reason in read_record(tmp_path / name).error, name
+    assert read_record(tmp_path / "gone.png").error == "No such file or directory"
+
+
+def test_digits_keep_all_seventeen_levels() -> None:
+    images, targets = digits()
+    assert images.shape == (1797, 1, 8, 8)
+    assert len(np.unique(images)) == 17
+    assert (images.min(), images.max()) == (0, 255)
+    assert np.bincount(targets).tolist() == [178, 182, 177, 183, 181, 182, 181, 179, 174, 180]
+
+
+def test_framing_keeps_everything_and_says_where_it_went() -> None:
+    image = Image.fromarray(photograph("china"))  # 640x427
+    framed = frame(image, Canvas(64, 64, 3))
+    assert framed.pixels.shape == (3, 64, 64)
+    assert framed.size == (427, 640)
+    corner = framed.transform @ np.array([640, 427, 1])
+    assert corner[:2].tolist() == pytest.approx([64, 10 + 43])
+    assert (framed.transform @ np.array([0, 0, 1]))[:2].tolist() == [0, 10]
+    assert (framed.pixels[:, 0] == framed.pixels[:, 10]).all(), "beyond the image its edge is repeated"
+    assert (framed.pixels[:, 10] != framed.pixels[:, 11]).any()
+
+
+def test_framing_the_canvas_size_changes_nothing() -> None:
+    image = Image.fromarray(photograph("flower"))
+    framed = frame(image, Canvas(427, 640, 3))
+    assert (framed.pixels == photograph("flower").transpose(2, 0, 1)).all()
+    assert (framed.transform == np.eye(3)).all()
+
+
+@pytest.mark.parametrize(
+    ("canvas", "size", "fit"),
+    [((28, 28), (32, 32), "pad"), ((8, 8), (32, 32), "resize"), ((32, 32), (32, 32), "none"),
+     ((16, 16), (32, 32), "resize"), ((17, 17), (32, 32), "pad"), ((40, 40), (32, 32), "resize")],
+)  # fmt: skip
+def test_how_a_canvas_becomes_an_input(canvas: tuple[int, int], size: tuple[int, int], fit: str) -> None:
+    assert choose_fit(canvas, size) == fit
+
+
+def test_preprocessing_by_hand() -> None:
+    module = Preprocessing(size=(4, 4), fit="pad", mean=[0.5], std=[0.25])
+    image = torch.tensor([[[[0, 255], [51, 102]]]], dtype=torch.uint8)
+    out = module(image)[0, 0]
+    row0, row1 = [-2.0, -2.0, 2.0, 2.0], [-1.2, -1.2, -0.4, -0.4]
+    assert torch.allclose(out, torch.tensor([row0, row0, row1, row1]))
+    assert module.transform(2, 2).tolist() == [[1, 0, 1], [0, 1, 1], [0, 0, 1]]
+
+
+def test_preprocessing_comes_back_from_its_settings_and_holds_no_weights() -> None:
+    module = Preprocessing(size=(5, 7), fit="resize", mean=[0.1, 0.2, 0.3], std=[1.0, 2.0, 3.0])
+    again = Preprocessing(**module.settings())
+    image = torch.arange(3 * 4 * 4, dtype=torch.uint8).reshape(1, 3, 4, 4)
+    assert torch.equal(module(image), again(image))
+    assert module(image).shape == (1, 3, 5, 7)
+    assert dict(module.state_dict()) == {}
+    assert list(module.parameters()) == []
+
+
+EVERYTHING = Augmentation(crop=0.2, flip="both", rotate=30, zoom=0.2, colour=0.3, erase=0.5)
+
+
+def some_images(n: int = 12, channels: int = 3, size: int = 16) -> torch.Tensor:
+    flower = torch.from_numpy(photograph("flower")).permute(2, 0, 1).float() / 255
+    return torch.stack([flower[:channels, 20 * i : 20 * i + size, 30 * i : 30 * i + size] for i in range(n)])
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_augmentation_is_an_images_own_affair(channels: int) -> None:
+    """Whatever batch an image is in, it is changed alike: a wrong design draws per batch."""
+    images, ids, draws = some_images(channels=channels), np.arange(12) + 100, Draws(4, 7)
+    whole, matrices = augment(images, EVERYTHING, draws, ids)
+    for rows in ([5], [11, 2, 7]):
+        part, part_matrices = augment(images[rows], EVERYTHING, draws, ids[rows])
+        assert torch.allclose(part, whole[rows], atol=1e-6)
+        assert (part_matrices == matrices[rows]).all()
+    other, _ = augment(images, EVERYTHING, Draws(4, 8), ids)
+    assert not torch.allclose(other, whole)
+    assert 0 <= float(whole.min())
+    assert float(whole.max()) <= 1
+
+
+def test_nothing_chosen_changes_nothing() -> None:
+    images = some_images()
+    out, matrices = augment(images, Augmentation(), Draws(0), np.arange(12))
+    assert torch.equal(out, images)
+    assert (matrices == np.eye(3)).all()
+
+
+def test_whole_pixel_moves_are_exact_and_agree_with_interpolation() -> None:
+    images = some_images()
+    settings = Augmentation(crop=0.25, flip="both")
+    matrices = geometry(settings, (16, 16), Draws(1), np.arange(12))
+    exact, blended = warp(images, matrices, whole_pixels=True), warp(images, matrices)
+    assert torch.allclose(exact, blended, atol=1e-5)
+    assert set(exact.flatten().tolist()) <= set(images.flatten().tolist())
+    assert not torch.equal(exact, images)
+
+
+def test_a_shift_by_hand() -> None:
+    image = torch.arange(9, dtype=torch.float32).reshape(1, 1, 3, 3)
+    right = np.array([[[1.0, 0, 1], [0, 1, 0], [0, 0, 1]]])
+    expected = torch.tensor([[0.0, 0, 1], [3, 3, 4], [6, 6, 7]])
+    assert torch.equal(warp(image, right, whole_pixels=True)[0, 0], expected)
+
+
+def test_points_go_where_pixels_go() -> None:
+    """A bright pixel is found where its matrix says: what a box or a mask would rely on."""
+    image = torch.zeros(40, 1, 33, 33)
+    image[:, :, 10:13, 20:23] = 1.0
+    settings = Augmentation(crop=0.1, flip="both", rotate=45, zoom=0.2)
+    moved, matrices = augment(image, settings, Draws(2), np.arange(40))
+    for i in range(40):
+        x, y, _ = matrices[i] @ np.array([21.5, 11.5, 1.0])
+        if 3 < x < 30 and 3 < y < 30:
+            weights = moved[i, 0] / moved[i, 0].sum()
+            centre = torch.arange(33) + 0.5
+            assert float((weights.sum(0) * centre).sum()) == pytest.approx(x, abs=0.1)
+            assert float((weights.sum(1) * centre).sum()) == pytest.approx(y, abs=0.1)
+
+
+def test_half_of_all_images_are_mirrored_and_shifts_reach_both_ends() -> None:
+    matrices = geometry(Augmentation(crop=0.125, flip="horizontal"), (32, 32), Draws(0), np.arange(4000))
+    mirrored = matrices[:, 0, 0] < 0
+    assert 0.46 < mirrored.mean() < 0.54
+    assert set(matrices[~mirrored, 0, 2]) == set(range(-4, 5))
+    assert (matrices[:, 1, 1] == 1).all()
+
+
+def test_erasing_paints_the_mean_of_about_as_many_as_asked() -> None:
+    images = some_images().repeat(50, 1, 1, 1)
+    out, _ = augment(images, Augmentation(erase=0.5), Draws(0), np.arange(600))
+    changed = (out != images).flatten(1).any(dim=1)
+    assert 0.42 < float(changed.float().mean()) < 0.58
+    first = int(changed.nonzero()[0])
+    mean = images[first].mean(dim=(1, 2))
+    painted = (out[first] != images[first]).any(dim=0)
+    assert torch.allclose(out[first][:, painted], mean[:, None].expand(-1, int(painted.sum())))
+
+
+def test_settings_out_of_range_are_refused() -> None:
+    with pytest.raises(ValueError, match="less than 1"):
+        Augmentation(crop=1.5)
