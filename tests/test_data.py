@@ -83,7 +83,9 @@ def test_unreadable_files_are_named_counted_and_left_out(make_folder: MakeFolder
         open_images(root, training=False)
     for i in range(5):
         (root / "b" / f"bad{i}.png").write_bytes(b"")
-    with pytest.raises(ValueError, match=r"6 of 206 files cannot be read .*; and 3 more.*; at most 1% may be"):
+    with pytest.raises(
+        ValueError, match=r"6 of 206 files cannot be read .*; and 3 more.*; at most 1% may be"
+    ):
         open_images(root)
     assert len(open_images(root, allow_unreadable=True)) == 200
 
@@ -109,7 +111,9 @@ def test_classes_are_mapped_by_name(three_classes: Path) -> None:
     images = open_images(three_classes)
     mapped = images.with_classes(("zero", "eight", "seven", "one"))
     assert [mapped.classes[t] for t in mapped.targets] == [images.classes[t] for t in images.targets]
-    with pytest.raises(ValueError, match="has class 'zero', which the network does not know; did you mean zeros"):
+    with pytest.raises(
+        ValueError, match="has class 'zero', which the network does not know; did you mean zeros"
+    ):
         images.with_classes(("one", "seven", "zeros"))
 
 
@@ -142,7 +146,9 @@ def test_flat_folders_are_divided_70_15_15_in_each_class(three_classes: Path) ->
         assert images.counts(split.indices(part)).tolist() == [count] * 3
 
 
-def test_a_split_is_the_same_anywhere_and_another_seed_is_another(three_classes: Path, tmp_path: Path) -> None:
+def test_a_split_is_the_same_anywhere_and_another_seed_is_another(
+    three_classes: Path, tmp_path: Path
+) -> None:
     images = open_images(three_classes)
     moved = tmp_path / "elsewhere"
     shutil.copytree(three_classes, moved)
@@ -233,14 +239,22 @@ def test_both_paths_give_the_same_batches(three_classes: Path) -> None:
 
 def test_images_of_many_sizes_are_framed_alike_on_both_paths(tmp_path: Path) -> None:
     china = Image.fromarray(photograph("china"))
-    for name, size in (("a/1.png", (60, 40)), ("a/2.png", (30, 50)), ("b/1.png", (7, 7)), ("b/2.png", (90, 13))):
+    for name, size in (
+        ("a/1.png", (60, 40)),
+        ("a/2.png", (30, 50)),
+        ("b/1.png", (7, 7)),
+        ("b/2.png", (90, 13)),
+    ):
         (tmp_path / "many" / name).parent.mkdir(parents=True, exist_ok=True)
         china.resize(size).save(tmp_path / "many" / name)
     images = open_images(tmp_path / "many")
     canvas, size = choose_sizes(images, (32, 32), "adapts")
     assert (canvas, size) == (Canvas(32, 32, 3), (32, 32))
     order = [np.arange(4)]
-    (memory,), (workers,) = open_batches(images, canvas).batches(order), WorkerBatches(images, canvas, 1).batches(order)
+    (memory,), (workers,) = (
+        open_batches(images, canvas).batches(order),
+        WorkerBatches(images, canvas, 1).batches(order),
+    )
     assert torch.equal(memory.images, workers.images)
     assert torch.equal(memory.transforms, workers.transforms)
     assert memory.sizes.tolist() == [[40, 60], [50, 30], [7, 7], [13, 90]]

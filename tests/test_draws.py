@@ -74,6 +74,8 @@ def test_large_ids_do_not_collide() -> None:
 
 
 def test_torch_seeds_differ_by_step_and_rank_and_fit_torch() -> None:
-    seeds = {Draws(0, epoch).torch_seed(step, rank) for epoch in (0, 1) for step in range(50) for rank in (0, 1)}
+    seeds = {
+        Draws(0, epoch).torch_seed(step, rank) for epoch in (0, 1) for step in range(50) for rank in (0, 1)
+    }
     assert len(seeds) == 200
     assert all(0 <= seed < 2**63 for seed in seeds)

@@ -77,7 +77,9 @@ def test_a_jpeg_may_be_read_small_for_training_only(tmp_path: Path) -> None:
     assert decode(path, 3, (80, 53)).size == (80, 54)
     record = read_record(path)
     assert (record.width, record.height) == (640, 427)
-    whole, reduced = (read_framed(path, Canvas(32, 32, 3), reduced=r).pixels.astype(int) for r in (False, True))
+    whole, reduced = (
+        read_framed(path, Canvas(32, 32, 3), reduced=r).pixels.astype(int) for r in (False, True)
+    )
     assert 0 < np.abs(whole - reduced).mean() < 3
 
 
@@ -195,7 +197,7 @@ def test_augmentation_is_an_images_own_affair(channels: int) -> None:
         assert (part_matrices == matrices[rows]).all()
     other, _ = augment(images, EVERYTHING, Draws(4, 8), ids)
     assert not torch.allclose(other, whole)
-    assert 0 <= float(whole.min())
+    assert float(whole.min()) >= 0
     assert float(whole.max()) <= 1
 
 

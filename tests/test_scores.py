@@ -23,7 +23,9 @@ def test_against_scikit_learn() -> None:
     scores = score(answers)
     assert scores.top1 == pytest.approx((answers.logits.argmax(1) == answers.targets).mean())
     assert scores.top5 == pytest.approx(top_k_accuracy_score(answers.targets, answers.logits, k=5))
-    assert scores.balanced_accuracy == pytest.approx(balanced_accuracy_score(answers.targets, answers.predicted))
+    assert scores.balanced_accuracy == pytest.approx(
+        balanced_accuracy_score(answers.targets, answers.predicted)
+    )
     assert scores.loss == pytest.approx(log_loss(answers.targets, answers.probabilities))
     assert (scores.confusion == confusion_matrix(answers.targets, answers.predicted)).all()
 

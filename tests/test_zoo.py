@@ -68,7 +68,9 @@ def test_every_parameter_gets_a_gradient(architecture: Architecture) -> None:
 def test_stages_of_a_backbone(name: str) -> None:
     network = create_model(name).eval()
     outputs = network.forward_stages(torch.zeros(1, 3, 64, 64))
-    assert [tuple(o.shape[1:3]) for o in outputs] == [(s.channels, 64 // s.stride) for s in get_architecture(name).stages]
+    assert [tuple(o.shape[1:3]) for o in outputs] == [
+        (s.channels, 64 // s.stride) for s in get_architecture(name).stages
+    ]
 
 
 def test_residual_shortcut_a_by_hand() -> None:
@@ -82,12 +84,16 @@ def test_residual_shortcut_a_by_hand() -> None:
 
 
 def test_too_small_an_input_names_the_layer() -> None:
-    with pytest.raises(ValueError, match=r"lecture_cnn cannot take an input of 1x4x4: layer 12 \(MaxPool2d\), given 256x1x1,"):
+    with pytest.raises(
+        ValueError, match=r"lecture_cnn cannot take an input of 1x4x4: layer 12 \(MaxPool2d\), given 256x1x1,"
+    ):
         create_model("lecture_cnn", input_size=(4, 4))
 
 
 def test_wrong_channels_name_the_layer() -> None:
-    with pytest.raises(ValueError, match=r"layer features.0 \(Conv2d\), given 3x32x32, failed: .*to have 1 channels"):
+    with pytest.raises(
+        ValueError, match=r"layer features.0 \(Conv2d\), given 3x32x32, failed: .*to have 1 channels"
+    ):
         output_shape(create_model("lenet5"), (3, 32, 32), "lenet5")
 
 
@@ -118,7 +124,9 @@ def test_weights_with_another_head_keep_the_rest() -> None:
     loaded = load_weights(target, source.state_dict(), get_architecture("lenet5"), adapt=True, origin="x")
     assert loaded.new == ("classifier.5.weight", "classifier.5.bias")
     assert torch.equal(target.features[0].weight, source.features[0].weight)
-    with pytest.raises(ValueError, match=r"x does not fit lenet5: classifier.5.weight is 10x84, the network's is 3x84"):
+    with pytest.raises(
+        ValueError, match=r"x does not fit lenet5: classifier.5.weight is 10x84, the network's is 3x84"
+    ):
         load_weights(target, source.state_dict(), get_architecture("lenet5"), adapt=False, origin="x")
 
 
@@ -135,7 +143,9 @@ def test_a_network_of_the_users(tmp_path: Path) -> None:
     assert len(architecture.source_digest) == 32
     with pytest.raises(ValueError, match="has no 'smal'; did you mean small"):
         foreign_architecture(f"{file}:smal")
-    with pytest.raises(ValueError, match="needs 'depth'; it may need only num_classes, in_channels, input_size"):
+    with pytest.raises(
+        ValueError, match="needs 'depth'; it may need only num_classes, in_channels, input_size"
+    ):
         foreign_architecture(f"{file}:odd")
     with pytest.raises(ValueError, match="is int; expected a class or function"):
         foreign_architecture(f"{file}:number")

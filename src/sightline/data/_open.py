@@ -12,7 +12,7 @@ import numpy as np
 from sightline.base import DataError, Finding, did_you_mean
 from sightline.data._image_set import ImageSet, Part
 from sightline.data._index import Progress, read_records
-from sightline.imaging import DIGITS_NOTE, EXTENSIONS, digits
+from sightline.imaging import DIGITS_NOTE, EXTENSIONS, ImageRecord, digits
 
 EMBEDDED = ("digits",)
 """Names of the sets that need no file."""
@@ -94,8 +94,12 @@ def _open_folder(
     if not names:
         raise DataError(f"{source} holds no images: no file ending in {', '.join(sorted(EXTENSIONS))}")
     has_parts = _has_parts(names)
-    parts, classes_of = zip(*(_place(source, name, has_parts) for name in names), strict=True)
+    parts, classes_of = zip(*(_place(source, shown(name), has_parts) for name in names), strict=True)
     records = read_records(root, names, progress)
+    for i, name in enumerate(names):
+        if shown(name) != name:
+            records[i] = ImageRecord(0, 0, 0, "", "its name is not valid UTF-8; rename it")
+    names = [shown(name) for name in names]
     good = [i for i, record in enumerate(records) if not record.error]
     bad = [i for i, record in enumerate(records) if record.error]
     findings = [_other_files(others)] if others else []
@@ -136,6 +140,11 @@ def _list_files(root: Path) -> tuple[list[str], list[str]]:
                 kept = images if os.path.splitext(name)[1].lower() in EXTENSIONS else others  # noqa: PTH122
                 kept.append(prefix + name)
     return sorted(images), sorted(others)
+
+
+def shown(name: str) -> str:
+    """A file's name as text that can be written anywhere: bytes that are not UTF-8 are escaped."""
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
 def _has_parts(names: list[str]) -> bool:

@@ -26,7 +26,7 @@ class ClassificationScores:
     interval: tuple[float, float]
     """95 % Wilson interval of `top1`."""
     balanced_accuracy: float
-    """Mean over classes of the share that is right."""
+    """Mean, over the classes that occur, of the share that is right."""
     ece: float
     """Expected calibration error over 15 equal bins."""
     loss: float

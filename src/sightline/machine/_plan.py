@@ -7,7 +7,7 @@ import copy
 import dataclasses
 import hashlib
 import json
-import statistics
+import math
 import time
 from collections.abc import Callable
 from typing import Any, Literal, TypeVar, get_args
@@ -27,7 +27,7 @@ Layers = TypeVar("Layers", bound=nn.Module)
 MARGIN = 0.10
 """A candidate replaces a plainer one only if it is this much faster, so that noise does not choose."""
 
-_WARM_UPS, _ROUNDS, _BUDGET_SECONDS = 2, 5, 20.0
+_PASSES, _ROUNDS, _BUDGET_SECONDS = 3, 3, 30.0
 
 
 @pydantic.dataclasses.dataclass(frozen=True, kw_only=True)
@@ -50,6 +50,10 @@ class Plan:
         plural = "" if self.threads == 1 else "s"
         compiled = ", compiled" if self.compile else ""
         return f"{self.dtype}, {self.memory_format}, {self.threads} thread{plural}, {self.device}{compiled}"
+
+    def short(self) -> str:
+        """The same in a word or two, for a list of timings, e.g. `bf16 channels_last x2`."""
+        return f"{self.dtype} {self.memory_format} x{self.threads}{' compiled' if self.compile else ''}"
 
     def apply(self) -> None:
         """Set this process to the plan's threads."""
@@ -89,7 +93,7 @@ class PlanChoice:
     plan: Plan
     origin: Literal["measured", "cached", "given"]
     seconds_per_step: dict[str, float]
-    """Median seconds of a step under each candidate timed."""
+    """Of a step under each candidate: the shortest of several, since other work only ever adds."""
 
     def describe(self) -> str:
         """One line for people: the plan, what else was timed, and where it comes from."""
@@ -137,58 +141,56 @@ def choose_plan(
                 plan=Plan(**stored["plan"]), origin="cached", seconds_per_step=stored["seconds"]
             )
 
-    seconds: dict[str, float] = {}
-    best: Plan | None = None
     cores = threads or usable_cores()
     formats = [f for f in get_args(Precision) if precision in ("auto", f)]
     assert formats, f"unknown precision {precision}"
     candidates = [
         Plan(device=str(device), dtype=dtype, memory_format=layout, threads=cores)
         for dtype in formats
-        for layout in ("contiguous", "channels_last")
+        for layout in get_args(MemoryFormat)
     ]
-    for candidate in candidates:
-        best = _faster(best, candidate, network, make_step, seconds)
-    if best is not None and threads is None and cores > 1 and device.type == "cpu":
-        best = _faster(best, dataclasses.replace(best, threads=1), network, make_step, seconds)
-    assert best is not None  # there is always a first candidate
+    seconds = _time_steps(network, make_step, candidates)
+    best = _plainest_fast(candidates, seconds)
+    if threads is None and cores > 1 and device.type == "cpu":
+        alone = dataclasses.replace(best, threads=1)
+        for plan, value in _time_steps(network, make_step, [best, alone]).items():
+            seconds[plan] = min(value, seconds.get(plan, value))
+        best = _plainest_fast([best, alone], seconds)
+    names = {plan.short(): value for plan, value in seconds.items()}
     best.apply()
     with contextlib.suppress(StorageError):  # a cache that cannot be written is only slower next time
-        write_json(path, {"plan": dataclasses.asdict(best), "seconds": seconds})
-    return PlanChoice(plan=best, origin="measured", seconds_per_step=seconds)
+        write_json(path, {"plan": dataclasses.asdict(best), "seconds": names})
+    return PlanChoice(plan=best, origin="measured", seconds_per_step=names)
 
 
-def _faster(
-    best: Plan | None,
-    candidate: Plan,
-    network: nn.Module,
-    make_step: Callable[[nn.Module, Plan], Callable[[], object]],
-    seconds: dict[str, float],
-) -> Plan:
-    name = f"{candidate.dtype} {candidate.memory_format} x{candidate.threads}"
-    seconds[name] = _time_step(network, make_step, candidate)
-    if best is None:
-        return candidate
-    held = seconds[f"{best.dtype} {best.memory_format} x{best.threads}"]
-    return candidate if seconds[name] < (1 - MARGIN) * held else best
+def _plainest_fast(candidates: list[Plan], seconds: dict[Plan, float]) -> Plan:
+    """The first candidate, unless a later one is faster by the margin; and so on down the list."""
+    best = candidates[0]
+    for candidate in candidates[1:]:
+        if seconds[candidate] < (1 - MARGIN) * seconds[best]:
+            best = candidate
+    return best
 
 
-def _time_step(
-    network: nn.Module, make_step: Callable[[nn.Module, Plan], Callable[[], object]], plan: Plan
-) -> float:
-    """Median seconds of a step under a plan, after a warm-up; fewer rounds when a step is long."""
-    plan.apply()
-    step = make_step(plan.place(copy.deepcopy(network)), plan)
-    started = time.perf_counter()
-    for _ in range(_WARM_UPS):
-        step()
-        if time.perf_counter() - started > _BUDGET_SECONDS / 4:
+def _time_steps(
+    network: nn.Module, make_step: Callable[[nn.Module, Plan], Callable[[], object]], plans: list[Plan]
+) -> dict[Plan, float]:
+    """Seconds of a step under each plan: the shortest of several passes over all, while there is time."""
+    seconds = dict.fromkeys(plans, math.inf)
+    began = time.perf_counter()
+    for _ in range(_PASSES):
+        for plan in plans:
+            plan.apply()
+            step = make_step(plan.place(copy.deepcopy(network)), plan)
+            step()  # a warm-up
+            for _ in range(_ROUNDS):
+                before = time.perf_counter()
+                step()
+                if plan.device != "cpu":
+                    torch.accelerator.synchronize()
+                seconds[plan] = min(seconds[plan], time.perf_counter() - before)
+                if time.perf_counter() - began > _BUDGET_SECONDS:
+                    break
+        if time.perf_counter() - began > _BUDGET_SECONDS / 2:
             break
-    times: list[float] = []
-    while len(times) < _ROUNDS and time.perf_counter() - started < _BUDGET_SECONDS:
-        before = time.perf_counter()
-        step()
-        if plan.device != "cpu":
-            torch.accelerator.synchronize()
-        times.append(time.perf_counter() - before)
-    return statistics.median(times) if times else time.perf_counter() - started
+    return seconds

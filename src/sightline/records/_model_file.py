@@ -192,9 +192,15 @@ def _metadata(path: Path) -> dict[str, str]:
 
 
 def _looks_pickled(path: Path) -> bool:
+    """Whether a file begins as a pickle or PyTorch's zip does, and not as a safetensors file.
+
+    A safetensors file begins with the length of its header, whose bytes can be anything, and then a brace.
+    """
     try:
         with path.open("rb") as file:
-            start = file.read(4)
+            start = file.read(9)
     except OSError as error:
         raise ModelFileError(f"cannot read {path}: {error.strerror}") from error
+    if start[8:] == b"{" and int.from_bytes(start[:8], "little") < path.stat().st_size:
+        return False
     return start[:2] in (b"PK", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")

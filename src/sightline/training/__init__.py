@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from sightline.training._reporter import SilentReporter as SilentReporter
     from sightline.training._reporter import duration as duration
     from sightline.training._reporter import epoch_line as epoch_line
+    from sightline.training._set_up import Options as Options
+    from sightline.training._set_up import Setup as Setup
+    from sightline.training._set_up import set_up as set_up
     from sightline.training._train import TrainingResult as TrainingResult
     from sightline.training._train import resume as resume
     from sightline.training._train import train as train
@@ -34,6 +37,7 @@ __getattr__, __dir__, __all__ = lazy_exports(
         "_optimizers": ("make_optimizers",),
         "_recipe": ("Optimizer", "Phase", "Recipe", "Schedule", "recipe_from"),
         "_reporter": ("PlainReporter", "Reporter", "SilentReporter", "duration", "epoch_line"),
+        "_set_up": ("Options", "Setup", "set_up"),
         "_train": ("TrainingResult", "resume", "train"),
     },
 )

@@ -157,7 +157,7 @@ def fit(job: Job, *, resume: bool = False) -> Position:
                     started = time.monotonic()
 
             scores = _validate(job, average, stop_if_asked)
-            _close_epoch(job, position, running, average, index, optimizers, scores)
+            _close_epoch(job, position, running, average, index, scores)
             running = {}
             if time.monotonic() - saved_at > job.checkpoint_seconds:
                 save()
@@ -306,7 +306,6 @@ def _close_epoch(
     running: Mapping[str, Tensor],
     average: WeightAverage | None,
     phase_index: int,
-    optimizers: Mapping[str, torch.optim.Optimizer],
     scores: Mapping[str, float],
 ) -> None:
     """Write the epoch's row and weights, and count it as done."""
@@ -316,10 +315,11 @@ def _close_epoch(
     position.since_best = 0 if is_best else position.since_best + 1
     if is_best:
         position.best, position.best_epoch = dict(scores), position.epoch
-    rates = {
-        f"lr_{name}": optimizer.param_groups[-1]["lr"] / optimizer.param_groups[-1]["rate"]
-        for name, optimizer in optimizers.items()
-    }
+    phase = job.recipe.phases[phase_index]
+    steps = -(-len(job.train) // job.recipe.batch_size)
+    _, phase_epoch = job.recipe.phase_of(position.epoch - 1)
+    factor = phase.schedule.factor((phase_epoch + 1) * steps - 1, phase.epochs * steps)
+    rates = {f"lr_{name}": chosen.lr * factor for name, chosen in job.recipe.optimizers.items()}
     row: dict[str, Any] = {"epoch": position.epoch, "phase": phase_index}
     row |= {f"train_{name}": float(total) / position.seen for name, total in running.items()}
     row |= {f"val_{name}": value for name, value in scores.items()}

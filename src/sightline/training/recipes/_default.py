@@ -29,7 +29,7 @@ def default(*, num_images: int, channels: int, size: tuple[int, int]) -> Recipe:
         zoom=0.0 if small else 0.15,
     )
     why = (
-        f"{num_images} images to train on: batches of at most {batch_size}, {epochs} epochs; "
+        f"{num_images} images to train on: batches of at most {batch_size}; "
         f"{'colour, so mirrored at random' if mirror else 'grey, so never mirrored (it may be writing)'}"
     )
     return Recipe(
