@@ -7,6 +7,7 @@ from sightline.base import lazy_exports
 if TYPE_CHECKING:
     from sightline.machine._device import choose_device as choose_device
     from sightline.machine._device import device_name as device_name
+    from sightline.machine._memory import keep_freed_memory as keep_freed_memory
     from sightline.machine._plan import Plan as Plan
     from sightline.machine._plan import PlanChoice as PlanChoice
     from sightline.machine._plan import choose_plan as choose_plan
@@ -17,6 +18,7 @@ __getattr__, __dir__, __all__ = lazy_exports(
     __name__,
     {
         "_device": ("choose_device", "device_name"),
+        "_memory": ("keep_freed_memory",),
         "_plan": ("Plan", "PlanChoice", "choose_plan"),
         "_stop": ("StopRequest",),
         "_threads": ("usable_cores",),

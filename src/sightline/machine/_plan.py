@@ -18,6 +18,7 @@ from torch import nn
 
 from sightline.base import StorageError, cache_folder, write_json
 from sightline.machine._device import device_name
+from sightline.machine._memory import keep_freed_memory
 from sightline.machine._threads import usable_cores
 
 Precision = Literal["fp32", "bf16"]
@@ -25,7 +26,10 @@ MemoryFormat = Literal["contiguous", "channels_last"]
 Layers = TypeVar("Layers", bound=nn.Module)
 
 MARGIN = 0.10
-"""A candidate replaces a plainer one only if it is this much faster, so that noise does not choose."""
+"""Another number format or number of threads must be this much faster, so that noise does not choose."""
+
+LAYOUT_MARGIN = 0.02
+"""Another memory layout, which costs no precision, must be this much faster."""
 
 _PASSES, _ROUNDS, _BUDGET_SECONDS = 3, 3, 30.0
 
@@ -56,8 +60,10 @@ class Plan:
         return f"{self.dtype} {self.memory_format} x{self.threads}{' compiled' if self.compile else ''}"
 
     def apply(self) -> None:
-        """Set this process to the plan's threads."""
+        """Set this process to the plan's threads, and its allocator to keep what a step frees."""
         torch.set_num_threads(self.threads)
+        if self.device == "cpu":
+            keep_freed_memory()
 
     def place(self, network: Layers) -> Layers:
         """The network on the plan's device, in its memory format; weights stay fp32."""
@@ -150,12 +156,19 @@ def choose_plan(
         for layout in get_args(MemoryFormat)
     ]
     seconds = _time_steps(network, make_step, candidates)
-    best = _plainest_fast(candidates, seconds)
+    best = _plainest_fast(
+        [
+            _plainest_fast([plan for plan in candidates if plan.dtype == dtype], seconds, LAYOUT_MARGIN)
+            for dtype in formats
+        ],
+        seconds,
+        MARGIN,
+    )
     if threads is None and cores > 1 and device.type == "cpu":
         alone = dataclasses.replace(best, threads=1)
         for plan, value in _time_steps(network, make_step, [best, alone]).items():
             seconds[plan] = min(value, seconds.get(plan, value))
-        best = _plainest_fast([best, alone], seconds)
+        best = _plainest_fast([best, alone], seconds, MARGIN)
     names = {plan.short(): value for plan, value in seconds.items()}
     best.apply()
     with contextlib.suppress(StorageError):  # a cache that cannot be written is only slower next time
@@ -163,11 +176,11 @@ def choose_plan(
     return PlanChoice(plan=best, origin="measured", seconds_per_step=names)
 
 
-def _plainest_fast(candidates: list[Plan], seconds: dict[Plan, float]) -> Plan:
+def _plainest_fast(candidates: list[Plan], seconds: dict[Plan, float], margin: float) -> Plan:
     """The first candidate, unless a later one is faster by the margin; and so on down the list."""
     best = candidates[0]
     for candidate in candidates[1:]:
-        if seconds[candidate] < (1 - MARGIN) * seconds[best]:
+        if seconds[candidate] < (1 - margin) * seconds[best]:
             best = candidate
     return best
 

@@ -152,6 +152,8 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     Raises:
         ModelFileError: if it is none of these.
     """
+    if not path.is_file():
+        raise ModelFileError(f"no such model file: {path}")
     if _looks_pickled(path):
         try:
             content = torch.load(path, map_location="cpu", weights_only=True)
