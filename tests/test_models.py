@@ -253,7 +253,7 @@ def test_a_directory_is_renamed_into_place_as_a_unit(tmp_path: Path) -> None:
 
 def test_what_cannot_be_written_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(OSError, match="cannot write .*file/a.txt: Not a directory"):
+    with pytest.raises(OSError, match=r"cannot write .*file/a.txt: Not a directory"):
         write_text(tmp_path / "file" / "a.txt", "x")
 
 
@@ -312,5 +312,5 @@ def test_run_folders_are_numbered_and_never_overwritten(in_tmp: Path) -> None:
 
 
 def test_a_folder_that_is_no_run(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="is not a run folder: it has no args.yaml"):
+    with pytest.raises(ValueError, match=r"is not a run folder: it has no args.yaml"):
         RunFolder.open(tmp_path)
