@@ -150,27 +150,15 @@ def test_a_pickle_is_never_run(in_tmp: Path) -> None:
     assert not Path("evil-was-here").exists()
 
 
-def test_a_header_of_any_length_is_no_pickle(tmp_path: Path) -> None:
-    """A safetensors file begins with its header's length: 0x4B50 reads PK, 0x0580 a pickle's start."""
-    for length in (0x4B50, 0x0580):
-        empty = {"x": torch.zeros(1)}
-        path = tmp_path / f"{length}.safetensors"
-        for padding in range(length):
-            safetensors.torch.save_file(empty, path, metadata={"p": "x" * padding})
-            found = int.from_bytes(path.read_bytes()[:8], "little")
-            if found == length:
-                break
-            if found < length - 8:
-                padding = length - found
-            if found > length:
-                break
-        content = path.read_bytes()
-        head = json.dumps(
-            {"__metadata__": {"p": ""}, "x": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}}
-        )
-        head = head.replace('"p": ""', '"p": "' + "x" * (length - len(head)) + '"')
-        path.write_bytes(length.to_bytes(8, "little") + head.encode() + bytes(4))
-        assert read_weights(path)["x"].tolist() == [0.0], content[:2]
+@pytest.mark.parametrize("length", [0x4B50, 0x0580], ids=["PK", "a pickle's start"])
+def test_a_header_of_any_length_is_no_pickle(tmp_path: Path, length: int) -> None:
+    """A safetensors file begins with its header's length, which can read like anything."""
+    tensor = {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}
+    head = json.dumps({"__metadata__": {"p": ""}, "x": tensor})
+    head = head.replace('"p": ""', f'"p": "{"x" * (length - len(head))}"')
+    path = tmp_path / "odd.safetensors"
+    path.write_bytes(length.to_bytes(8, "little") + head.encode() + bytes(4))
+    assert read_weights(path)["x"].tolist() == [0.0]
 
 
 def test_what_is_no_model_says_so(tmp_path: Path) -> None:

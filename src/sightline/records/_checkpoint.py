@@ -14,10 +14,10 @@ from typing import Any
 
 import safetensors
 import safetensors.torch
-import torch
 from torch import Tensor
 
-from sightline.base import DataError, link_or_copy, storage_errors, sweep_partials, write_directory
+from sightline.base import DataError, link_or_copy, sweep_partials, write_directory
+from sightline.records._tensors import save_tensors
 
 _PREFIX = "checkpoint-"
 _TENSORS, _STATE = "tensors.safetensors", "state.json"
@@ -39,11 +39,7 @@ def save_checkpoint(folder: Path, state: Mapping[str, Any], files: Mapping[str, 
     skeleton = _pack(state, "", tensors)
 
     def fill(directory: Path) -> None:
-        with storage_errors(directory):
-            try:
-                safetensors.torch.save_file(tensors, directory / _TENSORS)
-            except safetensors.SafetensorError as error:  # how the library says that the disk is full
-                raise OSError(None, str(error)) from error
+        save_tensors(directory / _TENSORS, tensors)
         (directory / _STATE).write_text(json.dumps(skeleton))
         for name, path in files.items():
             if path.exists():
@@ -86,7 +82,7 @@ def _number(path: Path) -> int:
 def _pack(node: Any, path: str, tensors: dict[str, Tensor]) -> Any:
     """The tree with each tensor replaced by its key in `tensors`."""
     if isinstance(node, Tensor):
-        tensors[path] = node.detach().cpu().clone(memory_format=torch.contiguous_format)
+        tensors[path] = node
         return {_MARK: path}
     if isinstance(node, Mapping):
         assert all(isinstance(key, str) for key in node), f"keys must be text: {path}"

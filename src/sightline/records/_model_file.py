@@ -20,6 +20,7 @@ from torch import Tensor
 
 from sightline._version import __version__
 from sightline.base import ModelFileError, write_with
+from sightline.records._tensors import save_tensors
 
 FORMAT = 1
 _KEY = "sightline"
@@ -106,12 +107,8 @@ def save_model_file(path: Path, state: dict[str, Tensor], header: ModelHeader) -
     Raises:
         StorageError: if the disk refuses.
     """
-    tensors = {
-        name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
-        for name, tensor in state.items()
-    }
     metadata = {_KEY: json.dumps(dataclasses.asdict(header), sort_keys=True)}
-    write_with(path, lambda partial: safetensors.torch.save_file(tensors, partial, metadata=metadata))
+    write_with(path, lambda partial: save_tensors(partial, state, metadata))
 
 
 def read_header(path: Path) -> ModelHeader:

@@ -1,0 +1,436 @@
+"""The command line, as a user meets it: the way through, and every kind of bad input."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import pickle
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from PIL import Image
+from typer.testing import CliRunner, Result
+
+from sightline.cli import app
+from sightline.data import open_images
+from sightline.imaging import digits
+from sightline.records import read_model_file
+
+MakeFolder = Callable[..., Path]
+FAST = ["--model", "mlp", "--epochs", "2", "--precision", "fp32"]
+
+
+def sightline(*arguments: object, stdin: bytes | str | None = None) -> Result:
+    return CliRunner().invoke(app, [str(a) for a in arguments], input=stdin)
+
+
+def succeed(*arguments: object, stdin: bytes | str | None = None) -> Result:
+    result = sightline(*arguments, stdin=stdin)
+    assert result.exit_code == 0, result.output
+    return result
+
+
+def refuse(code: int, message: str, *arguments: object) -> str:
+    """The verb fails with this code and one line that holds this message, without a traceback."""
+    result = sightline(*arguments)
+    assert result.exit_code == code, (result.exit_code, result.output, result.exception)
+    lines = [line for line in result.stderr.splitlines() if line.startswith("sightline: ")]
+    assert len(lines) == 1, result.stderr
+    assert message in lines[0], lines[0]
+    assert "Traceback" not in result.output
+    return lines[0]
+
+
+@pytest.fixture
+def run(three_classes: Path, in_tmp: Path) -> Path:
+    """A small run of three classes."""
+    succeed("train", three_classes, *FAST, "--output", "run")
+    return Path("run")
+
+
+# The way through
+
+
+def test_from_a_folder_to_predictions(three_classes: Path, in_tmp: Path) -> None:
+    result = succeed("train", three_classes, "--model", "mlp", "--epochs", "12", "--json")
+    trained = json.loads(result.stdout)
+    assert {"run", "model", "metric", "value", "epochs", "seconds", "images_per_second"} <= trained.keys()
+    assert (trained["model"], trained["metric"], trained["epochs"]) == ("mlp", "accuracy", 12)
+    assert trained["value"] > 0.9, "zero, one and seven are not hard"
+    run = Path(trained["run"])
+    assert run.as_posix() == "runs/classification/mlp-images"
+    for name in (
+        "args.yaml",
+        "split.csv",
+        "results.csv",
+        "last.safetensors",
+        "best.safetensors",
+        "resume",
+        "report.html",
+        "log.txt",
+    ):
+        assert (run / name).exists(), name
+    assert list(run.glob(".partial*")) == []
+
+    evaluated = json.loads(succeed("evaluate", run, "--json").stdout)
+    assert {
+        "n",
+        "metric",
+        "value",
+        "interval",
+        "top1",
+        "top5",
+        "balanced_accuracy",
+        "ece",
+    } <= evaluated.keys()
+    assert (evaluated["n"], evaluated["part"], evaluated["selected_on"]) == (18, "test", False)
+    assert evaluated["value"] == trained["value"]
+    low, high = evaluated["interval"]
+    assert low <= evaluated["value"] <= high
+
+    lines = succeed("predict", run, three_classes / "zero", "--json", "--topk", "2").stdout.splitlines()
+    predictions = [json.loads(line) for line in lines]
+    assert len(predictions) == 40
+    assert predictions[0]["path"].endswith("zero/000.png")
+    assert predictions[0]["predictions"][0]["class"] == "zero"
+    assert len(predictions[0]["predictions"]) == 2
+    right = sum(p["predictions"][0]["class"] == "zero" for p in predictions)
+    assert right >= 36
+
+
+def test_the_demo(in_tmp: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Shortened here; the whole of it is measured by a benchmark."""
+    import sightline.training.recipes._choose as choose
+    from sightline.training.recipes import default
+
+    monkeypatch.setitem(choose._RECIPES, "default", lambda **known: default(**known).with_epochs(3))
+    result = succeed("demo", "--json")
+    shown = json.loads(result.stdout)
+    assert (shown["model"], shown["epochs"], shown["part"]) == ("lenet5", 3, "test")
+    assert "round(value * 255 / 16)" in result.stderr
+    assert "images 8x8x1, resized to 32x32" in result.stderr
+    assert (Path(shown["run"]) / "report.html").stat().st_size > 10_000
+
+
+def test_what_a_run_records(run: Path, three_classes: Path) -> None:
+    args = yaml.safe_load((run / "args.yaml").read_text())
+    assert args["data"]["classes"] == ["one", "seven", "zero"]
+    assert args["plan"]["dtype"] == "fp32"
+    assert args["recipe"]["phases"][0]["epochs"] == 2
+    assert args["versions"]["torch"] == str(torch.__version__)
+    header, _ = read_model_file(run / "best.safetensors")
+    assert header.classes == ("one", "seven", "zero")
+    assert header.split is not None
+    assert header.split.digest == args["split"]["digest"]
+    rows = list(csv.DictReader((run / "split.csv").read_text().splitlines()))
+    assert len(rows) == 120
+    train = [open_images(three_classes).path(i) for i, row in enumerate(rows) if row["part"] == "train"]
+    pixels = np.stack([np.asarray(Image.open(path)) for path in train]) / 255
+    assert header.preprocessing["mean"] == [pytest.approx(pixels.mean())], "statistics of the training split"
+
+
+def test_the_number_format_is_what_was_asked_for(three_classes: Path, in_tmp: Path) -> None:
+    succeed(
+        "train", three_classes, "--model", "mlp", "--epochs", "1", "--precision", "bf16", "--output", "half"
+    )
+    assert yaml.safe_load(Path("half/args.yaml").read_text())["plan"]["dtype"] == "bf16"
+
+
+def test_without_a_test_part_the_score_is_labelled(make_folder: MakeFolder, in_tmp: Path) -> None:
+    data = make_folder({"train/a": (0, 30), "train/b": (1, 30), "val/a": (0, 10), "val/b": (1, 10)})
+    result = succeed("train", data, *FAST, "--output", "run")
+    assert "(val, selected on)" in result.stdout
+    assert json.loads(succeed("evaluate", "run", "--json").stdout)["selected_on"] is True
+
+
+def test_training_goes_on_and_on(run: Path) -> None:
+    first = (run / "results.csv").read_text().splitlines()
+    result = succeed("train", "--resume", run, "--epochs", "4", "--json")
+    assert json.loads(result.stdout)["epochs"] == 4
+    assert "extended from 2 to 4 epochs" in result.stderr
+    assert "of its peak" in result.stderr
+    assert "going on exactly as one run would have" in result.stderr
+    assert (run / "results.csv").read_text().splitlines()[:3] == first
+    refuse(2, "--epochs is 3; the run has done 4 already", "train", "--resume", run, "--epochs", "3")
+
+
+def test_another_plan_or_version_is_said(run: Path) -> None:
+    args = yaml.safe_load((run / "args.yaml").read_text())
+    args["versions"]["torch"] = "1.0"
+    (run / "args.yaml").write_text(yaml.safe_dump(args))
+    result = succeed("train", "--resume", run, "--epochs", "3")
+    assert "not exactly as one run would have: torch 1.0 then" in result.stderr
+
+
+def test_starting_from_weights_says_what_is_new(run: Path, make_folder: MakeFolder) -> None:
+    two = make_folder({"two": (2, 30), "three": (3, 30)}, name="two")
+    result = succeed("train", two, *FAST, "--weights", run, "--output", "tuned")
+    assert "4 tensors kept; new: 5.weight, 5.bias" in result.stderr
+    result = succeed("train", two, "--model", f"mlp@{run}", "--epochs", "1", "--output", "tuned2")
+    assert "4 tensors kept" in result.stderr
+
+
+def test_a_users_own_network_and_recipe(three_classes: Path, in_tmp: Path) -> None:
+    Path("mine.py").write_text(
+        "from torch import nn\n"
+        "from sightline.training import Phase, Recipe\n"
+        "class Net(nn.Sequential):\n"
+        "    def __init__(self, num_classes):\n"
+        "        super().__init__(nn.Flatten(), nn.Linear(64, num_classes))\n"
+        "def recipe(num_images):\n"
+        "    why = f'{num_images} images'\n"
+        "    return Recipe(name='mine', why=why, phases=(Phase(epochs=1),), batch_size=16)\n"
+    )
+    result = succeed(
+        "train", three_classes, "--model", "mine.py:Net", "--recipe", "mine.py:recipe", "--output", "run"
+    )
+    assert "recipe mine: 1 epochs; 84 images" in result.stderr
+    refuse(1, "whose code is not in the file and is not run unasked", "evaluate", "run")
+    succeed("evaluate", "mine.py:Net@run")
+    refuse(2, "add --model mine.py:Net", "train", "--resume", "run", "--epochs", "2")
+    succeed("train", "--resume", "run", "--epochs", "2", "--model", "mine.py:Net")
+
+
+# predict
+
+
+def test_predict_from_anywhere(run: Path, three_classes: Path) -> None:
+    one, two = three_classes / "one" / "000.png", three_classes / "one" / "001.png"
+    globbed = succeed("predict", run, three_classes / "one" / "00[01].png").stdout.splitlines()
+    named = succeed("predict", run, one, two).stdout.splitlines()
+    listed = succeed("predict", run, "-", stdin=f"{one}\n{two}\n").stdout.splitlines()
+    assert globbed == named == listed
+    assert len(named) == 2
+    (piped,) = csv.DictReader(
+        succeed("predict", run, "-", "--csv", "--topk", "1", stdin=one.read_bytes()).stdout.splitlines()
+    )
+    (file,) = csv.DictReader(succeed("predict", run, one, "--csv", "--topk", "1").stdout.splitlines())
+    assert piped["path"] == "-"
+    assert piped | {"path": ""} == file | {"path": ""}
+
+
+def test_an_unreadable_image_is_reported_and_the_others_are_predicted(run: Path, three_classes: Path) -> None:
+    bad = three_classes / "one" / "bad.png"
+    bad.write_bytes(b"no image")
+    result = sightline("predict", run, bad, three_classes / "one" / "000.png", "--json")
+    assert result.exit_code == 1
+    first, second = (json.loads(line) for line in result.stdout.splitlines())
+    assert first == {"path": str(bad), "error": "not an image, or its header is broken"}
+    assert len(second["predictions"]) == 3
+    assert "1 of 2 images could not be read" in result.stderr
+
+
+def test_predictions_do_not_depend_on_the_batch(run: Path, three_classes: Path) -> None:
+    def probabilities(size: int) -> list[float]:
+        lines = succeed("predict", run, three_classes, "--json", "-b", size).stdout.splitlines()
+        return [p["probability"] for line in lines for p in json.loads(line)["predictions"]]
+
+    assert probabilities(1) == pytest.approx(probabilities(64), abs=1e-5)
+
+
+# evaluate
+
+
+def test_evaluating_another_folder_maps_classes_by_name(run: Path, make_folder: MakeFolder) -> None:
+    other = make_folder({"zero": (0, 60), "seven": (7, 60)}, name="other")
+    shutil.rmtree(other / "zero")
+    result = succeed("evaluate", run, other, "--json")
+    scores = json.loads(result.stdout)
+    # The first 40 sevens are the run's own: 28 trained on, 6 selected on, 6 tested on.
+    assert (scores["n"], scores["part"]) == (6, "test")
+
+
+def test_images_that_were_trained_on_are_left_out(run: Path, three_classes: Path, in_tmp: Path) -> None:
+    new = in_tmp / "new" / "one"
+    new.mkdir(parents=True)
+    images, targets = digits()
+    for i in np.flatnonzero(targets == 1)[50:60]:
+        Image.fromarray(images[i, 0]).save(new / f"{i}.png")
+    rows = list(csv.DictReader((run / "split.csv").read_text().splitlines()))
+    trained = [row["path"] for row in rows if row["part"] == "train" and row["class"] == "one"][:5]
+    for path in trained:
+        shutil.copy(three_classes / path, new / f"seen-{Path(path).name}")
+    result = succeed("evaluate", run, in_tmp / "new", "--json")
+    assert json.loads(result.stdout)["n"] == 10
+    assert "5 of 15 images are, byte for byte, images the network was trained on" in result.stderr
+
+
+def test_the_model_file_alone_finds_its_split_again(run: Path, three_classes: Path, in_tmp: Path) -> None:
+    shutil.copy(run / "best.safetensors", in_tmp / "alone.safetensors")
+    with_run = json.loads(succeed("evaluate", run, "--json").stdout)
+    alone = json.loads(succeed("evaluate", in_tmp / "alone.safetensors", three_classes, "--json").stdout)
+    assert (alone["n"], alone["part"], alone["value"]) == (18, "test", with_run["value"])
+    refuse(2, "does not say which images it is of; give DATA", "evaluate", in_tmp / "alone.safetensors")
+
+
+# Bad input: one clear line, the right exit code, nothing lost
+
+
+def test_bad_data(make_folder: MakeFolder, in_tmp: Path) -> None:
+    refuse(1, "no such folder: nowhere/at/all", "train", "nowhere/at/all")
+    Path("empty").mkdir()
+    refuse(1, "empty holds no images", "train", "empty")
+    refuse(1, "has only class 'a'", "train", make_folder({"a": (0, 4)}, name="single"))
+    lacking = make_folder({"train/a": (0, 9), "train/b": (1, 9), "test/c": (2, 9)}, name="lacking")
+    refuse(1, "class 'c' of test is missing from train", "train", lacking)
+    broken = make_folder({"a": (0, 20), "b": (1, 20)}, name="broken")
+    for path in sorted(broken.rglob("*.png"))[::3]:
+        path.write_bytes(path.read_bytes()[:40])
+    refuse(1, "14 of 40 files cannot be read (a/000.png: ", "train", broken)
+    succeed("train", broken, *FAST, "--allow-unreadable", "--output", "anyway")
+    assert "14 of 40 files cannot be read" in Path("anyway/log.txt").read_text()
+    assert "a/000.png" in Path("anyway/report.html").read_text()
+    refuse(1, "14 of 40 files cannot be read", "evaluate", "anyway")
+    succeed("evaluate", "anyway", "--allow-unreadable")
+    assert not Path("runs").exists(), "what failed before it began leaves no run"
+
+
+def test_bad_models(three_classes: Path, in_tmp: Path) -> None:
+    refuse(2, "no network named 'lenet'; did you mean lenet5", "train", three_classes, "--model", "lenet")
+    Path("text.safetensors").write_text("no model")
+    refuse(1, "text.safetensors is not a model file", "evaluate", "text.safetensors", three_classes)
+    Path("pickle.pt").write_bytes(pickle.dumps({"a": 1}))
+    refuse(1, "pickle.pt is a PyTorch or pickle file", "predict", "pickle.pt", three_classes)
+    refuse(1, "lenet5 has no weights", "predict", "lenet5", three_classes)
+    refuse(2, "no such file: nothing.safetensors", "predict", "nothing.safetensors", three_classes)
+    small = ["--model", "lecture_cnn", "--img-size", "4"]
+    message = "lecture_cnn cannot take an input of 1x4x4: layer 12 (MaxPool2d), given 256x1x1"
+    refuse(2, message, "train", three_classes, *small)
+
+
+def test_wrong_channels(in_tmp: Path) -> None:
+    for name, colour in (("a", (200, 10, 10)), ("b", (10, 10, 200))):
+        Path("colour", name).mkdir(parents=True)
+        for i in range(10):
+            Image.new("RGB", (32, 32), (*colour[:2], colour[2] + i)).save(f"colour/{name}/{i}.png")
+    Path("grey.py").write_text(
+        "from torch import nn\n"
+        "def net(num_classes):\n"
+        "    layers = nn.Conv2d(1, 4, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten()\n"
+        "    return nn.Sequential(*layers, nn.Linear(4, num_classes))\n"
+    )
+    line = refuse(
+        2,
+        "net cannot take an input of 3x32x32: layer 0 (Conv2d), given 3x32x32,",
+        "train",
+        "colour",
+        "--model",
+        "grey.py:net",
+    )
+    assert "to have 1 channels, but got 3 channels instead" in line
+
+
+def test_bad_arguments(three_classes: Path, in_tmp: Path) -> None:
+    refuse(2, "give DATA to train on, or --resume RUN", "train")
+    refuse(
+        2, "--precision is 'fp8'; there are auto, fp32, bf16", "train", three_classes, "--precision", "fp8"
+    )
+    refuse(2, "--device is 'tpu'; this machine has auto, cpu", "train", three_classes, "--device", "tpu")
+    refuse(2, "no recipe named 'defalt'; did you mean default", "train", three_classes, "--recipe", "defalt")
+    refuse(2, "select is 'speed'", "train", three_classes, "--select", "speed")
+    refuse(2, "--csv and --json exclude each other", "predict", "x", "y", "--csv", "--json")
+    assert sightline("train", three_classes, "--epochs", "0").exit_code == 2
+    assert sightline("nonsense").exit_code == 2
+
+
+def test_a_run_folder_that_exists(run: Path, three_classes: Path) -> None:
+    before = (run / "best.safetensors").read_bytes()
+    refuse(
+        2,
+        "--output run exists; choose another, or allow it with --exist-ok",
+        "train",
+        three_classes,
+        *FAST,
+        "--output",
+        run,
+    )
+    assert (run / "best.safetensors").read_bytes() == before
+    succeed("train", three_classes, *FAST, "--output", run, "--exist-ok", "--seed", "5")
+    assert (run / "best.safetensors").read_bytes() != before
+
+
+def test_a_resume_whose_data_changed(run: Path, three_classes: Path) -> None:
+    victim = three_classes / "one" / "007.png"
+    kept = victim.read_bytes()
+    Image.new("L", (8, 8)).save(victim)
+    refuse(
+        1,
+        "is not what it was when the run began: one/007.png has changed",
+        "train",
+        "--resume",
+        run,
+        "--epochs",
+        "3",
+    )
+    victim.unlink()
+    refuse(1, "one/007.png is gone", "train", "--resume", run, "--epochs", "3")
+    victim.write_bytes(kept)
+    (three_classes / "one" / "more.png").write_bytes(kept)
+    refuse(1, "one/more.png is new", "train", "--resume", run, "--epochs", "3")
+    (three_classes / "one" / "more.png").unlink()
+    succeed("train", "--resume", run, "--epochs", "3")
+
+
+def test_settings_cannot_change_on_resume(run: Path) -> None:
+    refuse(2, "--lr cannot be changed by --resume", "train", "--resume", run, "--lr", "0.1")
+    refuse(1, "is not a run folder", "train", "--resume", run.parent)
+
+
+def test_read_only_output(three_classes: Path, in_tmp: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As root nothing is read-only, so the system's answer is played."""
+    real = os.mkdir
+
+    def mkdir(path: Any, *rest: Any, **named: Any) -> None:
+        if "readonly" in str(path):
+            raise OSError(30, "Read-only file system")
+        real(path, *rest, **named)
+
+    monkeypatch.setattr(os, "mkdir", mkdir)
+    refuse(
+        1,
+        "cannot write readonly/run: the file system is read-only",
+        "train",
+        three_classes,
+        *FAST,
+        "--output",
+        "readonly/run",
+    )
+
+
+FULL_DISK = """
+import os, sys, resource
+resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))
+import signal; signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+from sightline.cli import main
+sys.argv = ["sightline", *sys.argv[1:]]
+main()
+"""
+
+
+def test_a_disk_that_is_full(three_classes: Path, in_tmp: Path) -> None:
+    """A real refusal by the system: no file may grow beyond 200 kB, and the model is larger."""
+    arguments = ["train", str(three_classes), "--model", "lenet5", "--epochs", "1", "--output", "run"]
+    command = [sys.executable, "-c", FULL_DISK, *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 1, done.stderr
+    last = done.stderr.strip().splitlines()[-1]
+    assert last == (
+        "sightline: cannot write run/resume/checkpoint-000000: the file is larger than the system allows"
+    ), done.stderr
+    assert "Traceback" not in done.stderr
+    assert list(Path("run").rglob(".partial*")) == []
+
+
+def test_a_loss_that_explodes_is_one_line(three_classes: Path, in_tmp: Path) -> None:
+    line = refuse(1, "the loss is", "train", three_classes, *FAST, "--lr", "1e30", "--output", "run")
+    assert "lower --lr" in line
+    assert Path("run/resume").exists()
