@@ -148,7 +148,7 @@ def differences(left: Path, right: Path) -> list[str]:
         found += [f"{file}:{name}" for name in one if not same(one[name], two[name])]
         if one.keys() != two.keys():
             found.append(f"{file}: names")
-    rows = [list(csv.DictReader((run / "results.csv").open())) for run in (left, right)]
+    rows = [list(csv.DictReader((run / "results.csv").read_text().splitlines())) for run in (left, right)]
     for row in rows[0] + rows[1]:
         row.pop("seconds")
         row.pop("images_per_second")

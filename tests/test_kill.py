@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import os
 import signal
 import sys
 from pathlib import Path
@@ -30,8 +29,9 @@ def script() -> ModuleType:
 def alone(script: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, float]]:
     """A run that nobody kills, and how many moments of each kind it has."""
     folder = tmp_path_factory.mktemp("alone")
-    os.environ["SIGHTLINE_CACHE"] = str(folder / "cache")
-    done = script.start(folder / "run", "train")
+    with pytest.MonkeyPatch.context() as patch:  # the session's cache, and so one plan for all
+        patch.setenv("SIGHTLINE_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
+        done = script.start(folder / "run", "train")
     assert done.returncode == 0, done.stderr
     return folder / "run", json.loads(done.stdout)
 
