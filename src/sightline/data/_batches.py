@@ -12,10 +12,7 @@ import contextlib
 import hashlib
 import os
 import secrets
-import signal
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -30,7 +27,7 @@ from sightline.data._batch import Batch
 from sightline.data._image_set import ImageSet
 from sightline.data._index import Progress
 from sightline.imaging import Canvas, UnreadableImageError, read_framed
-from sightline.machine import usable_cores
+from sightline.machine import START_METHOD, serve_parent, usable_cores, without_main, worker_pool
 
 DEFAULT_BUDGET_MB = 2048
 """Framed images up to this many megabytes (10^6 bytes) are kept decoded."""
@@ -139,7 +136,9 @@ class WorkerBatches:
             self._loaders[training] = self._start(training)
         current, loader = self._loaders[training]
         current.batches = order
-        for ids, (pixels, transforms, error) in zip(order, loader, strict=True):
+        with without_main():
+            decoded = iter(loader)  # the workers begin here, the first time
+        for ids, (pixels, transforms, error) in zip(order, decoded, strict=True):
             if error:
                 raise DataError(error)
             yield Batch(
@@ -158,8 +157,8 @@ class WorkerBatches:
             sampler=order,  # each item of the "set" is a whole batch
             batch_size=None,
             num_workers=self._workers,
-            multiprocessing_context="forkserver",  # not fork: torch's threads are running here
-            worker_init_fn=_leave_interrupts_to_parent,
+            multiprocessing_context=START_METHOD,
+            worker_init_fn=serve_parent,
             persistent_workers=True,
         )
         return order, loader
@@ -199,11 +198,6 @@ class _FramedFiles(Dataset[tuple[Tensor, Tensor, str]]):
         return pixels, transforms, ""
 
 
-def _leave_interrupts_to_parent(worker: int) -> None:
-    """A Ctrl-C reaches the whole process group; the parent saves its work and ends the workers."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-
-
 def _fit_transforms(sizes: NDArray[np.int32], canvas: Canvas) -> NDArray[np.float32]:
     """The matrices that `frame` makes for images of these sizes. (N, 2) -> (N, 3, 3)."""
     height, width = sizes[:, 0].astype(float), sizes[:, 1].astype(float)
@@ -229,9 +223,10 @@ def _decoded(images: ImageSet, canvas: Canvas, progress: Progress | None) -> NDA
         stored: NDArray[np.uint8] = np.load(path, mmap_mode="r+")
         if stored.shape == shape and stored.dtype == np.uint8:
             return stored
-    partial = path.with_name(f"{path.stem}-{secrets.token_hex(4)}.partial")
+    partial = path.with_name(f"{path.stem}-{os.getpid()}-{secrets.token_hex(4)}.partial")
     with storage_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
+        _sweep(path.parent)
         try:
             _reserve(partial, shape)
             _fill(images, canvas, partial, progress)
@@ -241,6 +236,17 @@ def _decoded(images: ImageSet, canvas: Canvas, progress: Progress | None) -> NDA
             raise
     result: NDArray[np.uint8] = np.load(path, mmap_mode="r+")
     return result
+
+
+def _sweep(folder: Path) -> None:
+    """Remove what processes that are gone left half made."""
+    for partial in folder.glob("*.partial"):
+        try:
+            os.kill(int(partial.name.split("-")[1]), 0)
+        except ProcessLookupError:
+            partial.unlink(missing_ok=True)
+        except (OSError, ValueError, IndexError):  # alive, and another user's; or not ours
+            continue
 
 
 def _reserve(path: Path, shape: tuple[int, ...]) -> None:
@@ -261,7 +267,7 @@ def _fill(images: ImageSet, canvas: Canvas, array: Path, progress: Progress | No
         results = map(_fill_part, jobs)
         _collect(results, images, progress)
         return
-    with ProcessPoolExecutor(usable_cores(), mp_context=get_context("forkserver")) as pool:
+    with worker_pool() as pool:
         _collect(pool.map(_fill_part, jobs), images, progress)
 
 

@@ -12,13 +12,11 @@ import hashlib
 import json
 import os
 from collections.abc import Callable, Iterable
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
 from pathlib import Path
 
 from sightline.base import StorageError, cache_folder, write_text
 from sightline.imaging import ImageRecord, read_record
-from sightline.machine import usable_cores
+from sightline.machine import usable_cores, worker_pool
 
 Progress = Callable[[str, int, int], None]
 """Called with what is being done, how many are done, how many there are."""
@@ -63,8 +61,7 @@ def _read_all(paths: list[Path], progress: Progress | None) -> Iterable[ImageRec
     if len(paths) < _PARALLEL_FROM or usable_cores() == 1:
         yield from _counted(map(read_record, paths), len(paths), progress)
         return
-    # Not fork: torch's threads may be running in this process.
-    with ProcessPoolExecutor(usable_cores(), mp_context=get_context("forkserver")) as pool:
+    with worker_pool() as pool:
         yield from _counted(pool.map(read_record, paths, chunksize=_CHUNK), len(paths), progress)
 
 

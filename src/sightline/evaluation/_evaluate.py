@@ -58,6 +58,8 @@ class Evaluation:
             "data": self.images.source,
             "part": self.part,
             "selected_on": self.selected_on,
+            "classes": list(self.images.classes),
+            "confusion": self.scores.confusion.tolist(),
             "findings": [finding.to_dict() for finding in self.findings],
         }
 
