@@ -19,7 +19,7 @@ check: $(VENV)/.installed-test
 	$(BIN)/python -m mypy
 
 bench: $(VENV)/.installed-test
-	$(BIN)/python benchmarks/run_all.py
+	$(BIN)/python benchmarks/run_all.py $(DATA)
 
 docs: $(VENV)/.installed-docs
 	$(BIN)/mkdocs build --strict

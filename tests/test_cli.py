@@ -434,3 +434,28 @@ def test_a_loss_that_explodes_is_one_line(three_classes: Path, in_tmp: Path) -> 
     line = refuse(1, "the loss is", "train", three_classes, *FAST, "--lr", "1e30", "--output", "run")
     assert "lower --lr" in line
     assert Path("run/resume").exists()
+
+
+def test_a_resumed_run_takes_its_own_plan(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever this machine's timing would say now: the plan is read, not chosen."""
+    import sightline.training._set_up as set_up
+
+    def fail(*_: object, **__: object) -> None:
+        raise AssertionError("a plan was timed")
+
+    monkeypatch.setattr(set_up, "choose_plan", fail)
+    args = yaml.safe_load((run / "args.yaml").read_text())
+    args["plan"] |= {"dtype": "bf16", "threads": 1}
+    (run / "args.yaml").write_text(yaml.safe_dump(args))
+    succeed("train", "--resume", run, "--epochs", "3")
+    assert torch.get_num_threads() == 1
+    assert yaml.safe_load((run / "args.yaml").read_text())["plan"]["dtype"] == "bf16"
+
+
+def test_evaluate_shows_the_confusion(run: Path) -> None:
+    scores = json.loads(succeed("evaluate", run, "--json").stdout)
+    assert scores["classes"] == ["one", "seven", "zero"]
+    confusion = np.array(scores["confusion"])
+    assert confusion.sum(axis=1).tolist() == [6, 6, 6]
+    assert confusion.trace() / 18 == pytest.approx(scores["value"])
+    assert "true classes down, predicted ones across" in succeed("evaluate", run).stdout

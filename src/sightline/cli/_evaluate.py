@@ -60,7 +60,8 @@ def _show(result: Evaluation) -> None:
     if len(classes) > _MOST_CLASSES:
         print(f"confusion of {len(classes)} classes: see the report, or --json")
         return
-    table = Table(title="true (down), predicted (across)")
+    print("confusion: true classes down, predicted ones across")
+    table = Table()
     table.add_column("")
     for name in classes:
         table.add_column(name, justify="right")
