@@ -95,8 +95,12 @@ def test_one_thread_where_it_is_faster(monkeypatch: pytest.MonkeyPatch) -> None:
     import sightline.machine._plan as module
 
     monkeypatch.setattr(module, "usable_cores", lambda: 2)
-    clock = Clock(monkeypatch, {"fp32 contiguous x1": 0.5})
+    seconds = {f"{d} {m} x2": 0.02 for d in ("fp32", "bf16") for m in ("contiguous", "channels_last")}
+    clock = Clock(monkeypatch, seconds | {"fp32 contiguous x1": 0.01})
     assert choose(clock, threads=None).plan.threads == 1
+    long = Clock(monkeypatch, {"fp32 contiguous x1": 0.5})
+    assert choose(long, threads=None).plan.threads == 2, "a long step is not even timed with one"
+    assert "x1" not in choose(long, threads=None).describe()
 
 
 def test_a_choice_is_remembered_and_can_be_overridden(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -31,7 +31,10 @@ MARGIN = 0.10
 LAYOUT_MARGIN = 0.02
 """Another memory layout, which costs no precision, must be this much faster."""
 
-_PASSES, _ROUNDS, _BUDGET_SECONDS = 3, 3, 30.0
+_PASSES, _ROUNDS, _BUDGET_SECONDS = 3, 3, 20.0
+
+_SHORT_STEP = 0.05
+"""Seconds of a step below which one thread may be faster than several, which must wait for one another."""
 
 
 @pydantic.dataclasses.dataclass(frozen=True, kw_only=True)
@@ -164,7 +167,7 @@ def choose_plan(
         seconds,
         MARGIN,
     )
-    if threads is None and cores > 1 and device.type == "cpu":
+    if threads is None and cores > 1 and device.type == "cpu" and seconds[best] < _SHORT_STEP:
         alone = dataclasses.replace(best, threads=1)
         for plan, value in _time_steps(network, make_step, [best, alone]).items():
             seconds[plan] = min(value, seconds.get(plan, value))
@@ -202,8 +205,8 @@ def _time_steps(
                 if plan.device != "cpu":
                     torch.accelerator.synchronize()
                 seconds[plan] = min(seconds[plan], time.perf_counter() - before)
-                if time.perf_counter() - began > _BUDGET_SECONDS:
-                    break
+                if time.perf_counter() - began > _BUDGET_SECONDS / 3:
+                    break  # steps are long: one of each will do
         if time.perf_counter() - began > _BUDGET_SECONDS / 2:
             break
     return seconds

@@ -26,7 +26,7 @@ class LoggedReporter:
     def note(self, text: str) -> None:
         """As `Reporter.note`."""
         self._inner.note(text)
-        self._keep(text)
+        self.keep(text)
 
     def progress(self, what: str, done: int, total: int) -> None:
         """As `Reporter.progress`."""
@@ -35,8 +35,9 @@ class LoggedReporter:
     def epoch(self, row: Mapping[str, Any], total: int, seconds_left: float) -> None:
         """As `Reporter.epoch`."""
         self._inner.epoch(row, total, seconds_left)
-        self._keep(epoch_line(row, total, seconds_left))
+        self.keep(epoch_line(row, total, seconds_left))
 
-    def _keep(self, line: str) -> None:
+    def keep(self, line: str) -> None:
+        """Put a line into the log alone."""
         self._text += f"{line}\n"
         write_text(self._path, self._text)

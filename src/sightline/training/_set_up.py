@@ -78,6 +78,7 @@ class Setup:
     job: Job
     images: ImageSet
     split: Split
+    log: LoggedReporter
 
 
 def set_up(options: Options, reporter: Reporter) -> Setup:
@@ -116,9 +117,9 @@ def set_up(options: Options, reporter: Reporter) -> Setup:
         options.output,
         options.exist_ok,
     )
-    reporter = LoggedReporter(reporter, run)
+    log = LoggedReporter(reporter, run)
     try:
-        source = open_batches(images, canvas, budget_mb=options.cache_mb, progress=reporter.progress)
+        source = open_batches(images, canvas, budget_mb=options.cache_mb, progress=log.progress)
         mean, std = channel_statistics(source, split.indices("train"))
         fit_rule = choose_fit((canvas.height, canvas.width), size)
         preprocessing = Preprocessing(size=size, fit=fit_rule, mean=mean, std=std).to(torch_device)
@@ -138,7 +139,7 @@ def set_up(options: Options, reporter: Reporter) -> Setup:
             make_metric=ClassificationMetric,
             header=_header(resolved.architecture, images, split, canvas, preprocessing, chosen),
             run=run,
-            reporter=reporter,
+            reporter=log,
             checkpoint_seconds=options.checkpoint_seconds,
             checkpoint_steps=options.checkpoint_steps,
         )
@@ -150,7 +151,7 @@ def set_up(options: Options, reporter: Reporter) -> Setup:
     except BaseException:
         _remove_if_unused(run)
         raise
-    return Setup(job=job, images=images, split=split)
+    return Setup(job=job, images=images, split=split, log=log)
 
 
 def set_up_again(
@@ -164,26 +165,24 @@ def set_up_again(
 ) -> Setup:
     """The same from what a run recorded; arguments and errors as `resume`."""
     run = RunFolder.open(Path(run_folder))
-    reporter = LoggedReporter(reporter, run)
+    log = LoggedReporter(reporter, run)
     args = run.read_args()
     recipe = recipe_from(args["recipe"])
     data = args["data"]
-    images = open_images(
-        data["location"], allow_unreadable=data["allow_unreadable"], progress=reporter.progress
-    )
+    images = open_images(data["location"], allow_unreadable=data["allow_unreadable"], progress=log.progress)
     images = dataclasses.replace(images, source=data["source"])
     split = split_images(images, args["split_seed"])
     _check_unchanged(run, images, split)
     architecture = _recorded_architecture(args["model"], model)
     plan = Plan(**args["plan"])
     choose_device(plan.device)
-    _note_machine(args, reporter)
+    _note_machine(args, log)
 
     size = (args["model"]["input_size"][0], args["model"]["input_size"][1])
     preprocessing = Preprocessing(**args["preprocessing"]).to(plan.device)
     canvas = Canvas(data["canvas"][0], data["canvas"][1], images.channels)
     if epochs is not None and epochs != recipe.epochs:
-        recipe = _extended(recipe, epochs, run, reporter)
+        recipe = _extended(recipe, epochs, run, log)
         run.write_args(args | {"recipe": recipe.settings()})
     job = Job(
         network=plan.place(_build(architecture, images, size, args["seed"])),
@@ -193,17 +192,17 @@ def set_up_again(
         plan=plan,
         seed=args["seed"],
         preprocessing=preprocessing,
-        source=open_batches(images, canvas, budget_mb=data["cache_mb"], progress=reporter.progress),
+        source=open_batches(images, canvas, budget_mb=data["cache_mb"], progress=log.progress),
         train=split.indices("train"),
         val=split.indices("val"),
         make_metric=ClassificationMetric,
         header=_header(architecture, images, split, canvas, preprocessing, recipe),
         run=run,
-        reporter=reporter,
+        reporter=log,
         checkpoint_seconds=checkpoint_seconds,
         checkpoint_steps=checkpoint_steps,
     )
-    return Setup(job=job, images=images, split=split)
+    return Setup(job=job, images=images, split=split, log=log)
 
 
 def _default_model(images: ImageSet) -> str:

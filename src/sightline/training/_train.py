@@ -163,8 +163,7 @@ def _finish(setup: Setup, position: Position) -> TrainingResult:
     seconds = sum(row["seconds"] for row in position.rows)
     trained = len(job.train) * len(position.rows)
     for evaluation in evaluations:
-        job.reporter.note(evaluation.describe())
-    job.reporter.note(f"report: {job.run.report}")
+        setup.log.keep(evaluation.describe())
     return TrainingResult(
         run=job.run.path,
         model=job.architecture.name,
