@@ -91,13 +91,14 @@ def test_freed_memory_is_kept() -> None:
     assert subprocess.check_output([sys.executable, "-c", code], env=refused, text=True).strip() == "False"
 
 
-def test_one_thread_where_it_is_faster(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_several_threads_must_save_a_third(monkeypatch: pytest.MonkeyPatch) -> None:
     import sightline.machine._plan as module
 
     monkeypatch.setattr(module, "usable_cores", lambda: 2)
     seconds = {f"{d} {m} x2": 0.02 for d in ("fp32", "bf16") for m in ("contiguous", "channels_last")}
-    clock = Clock(monkeypatch, seconds | {"fp32 contiguous x1": 0.01})
-    assert choose(clock, threads=None).plan.threads == 1
+    for alone, threads in ((0.01, 1), (0.029, 1), (0.031, 2)):
+        clock = Clock(monkeypatch, seconds | {"fp32 contiguous x1": alone})
+        assert choose(clock, threads=None).plan.threads == threads, alone
     long = Clock(monkeypatch, {"fp32 contiguous x1": 0.5})
     assert choose(long, threads=None).plan.threads == 2, "a long step is not even timed with one"
     assert "x1" not in choose(long, threads=None).describe()

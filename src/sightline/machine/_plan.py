@@ -26,7 +26,11 @@ MemoryFormat = Literal["contiguous", "channels_last"]
 Layers = TypeVar("Layers", bound=nn.Module)
 
 MARGIN = 0.10
-"""Another number format or number of threads must be this much faster, so that noise does not choose."""
+"""Another number format must be this much faster, so that noise does not choose."""
+
+THREADS_MARGIN = 1 / 3
+"""Several threads must save this much of the time of one: they hold every core, and where another program
+takes one of them, each waits for the slowest at every operation."""
 
 LAYOUT_MARGIN = 0.02
 """Another memory layout, which costs no precision, must be this much faster."""
@@ -34,7 +38,7 @@ LAYOUT_MARGIN = 0.02
 _PASSES, _ROUNDS, _BUDGET_SECONDS = 3, 3, 20.0
 
 _SHORT_STEP = 0.05
-"""Seconds of a step below which one thread may be faster than several, which must wait for one another."""
+"""Seconds of a step below which several threads may not pay; in longer ones they always did."""
 
 
 @pydantic.dataclasses.dataclass(frozen=True, kw_only=True)
@@ -169,9 +173,9 @@ def choose_plan(
     )
     if threads is None and cores > 1 and device.type == "cpu" and seconds[best] < _SHORT_STEP:
         alone = dataclasses.replace(best, threads=1)
-        for plan, value in _time_steps(network, make_step, [best, alone]).items():
+        for plan, value in _time_steps(network, make_step, [alone, best]).items():
             seconds[plan] = min(value, seconds.get(plan, value))
-        best = _plainest_fast([best, alone], seconds, MARGIN)
+        best = _plainest_fast([alone, best], seconds, THREADS_MARGIN)
     names = {plan.short(): value for plan, value in seconds.items()}
     best.apply()
     with contextlib.suppress(StorageError):  # a cache that cannot be written is only slower next time
