@@ -63,7 +63,7 @@ def recipe() -> Any:
         batch_size=64,
         accumulate=2,
         augmentation=Augmentation(crop=0.1, flip="horizontal", rotate=10, zoom=0.1, colour=0.2, erase=0.3),
-        label_smoothing=0.1,
+        objective={"label_smoothing": 0.1},
         ema_decay=0.98,
         clip_norm=1.0,
         snapshot_every=2,
@@ -176,6 +176,7 @@ def main() -> int:
 
     draw = random.Random(options.seed)
     identical = dict.fromkeys(KINDS, 0)
+    again = dict.fromkeys(KINDS, 0)
     killed = dict.fromkeys(KINDS, 0)
     with tempfile.TemporaryDirectory() as folder:
         alone = Path(folder) / "alone"
@@ -192,6 +193,7 @@ def main() -> int:
             killed[kind] += was_killed
             # Where nothing was saved yet, the user starts again.
             saved = any((run / "resume").glob("checkpoint-*"))
+            again[kind] += not saved
             if not saved:
                 shutil.rmtree(run, ignore_errors=True)
             resumed = start(run, "resume" if saved else "train")
@@ -205,7 +207,10 @@ def main() -> int:
             )
             shutil.rmtree(run)
     for kind in KINDS:
-        print(f"{kind}: {identical[kind]} identical, {killed[kind]} killed")
+        print(
+            f"{kind}: {identical[kind]} identical of {killed[kind]} killed, "
+            f"{again[kind]} of them before the first checkpoint and so started again"
+        )
     print(f"{sum(identical.values())} of {options.n} identical; {sum(killed.values())} were really killed")
     return 0 if sum(identical.values()) == options.n else 1
 

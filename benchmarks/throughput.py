@@ -19,6 +19,7 @@ import time
 from pathlib import Path
 
 import torch
+import torch.nn.functional as F
 
 from sightline.base import Draws
 from sightline.records import RunFolder
@@ -29,11 +30,8 @@ from sightline.training import (
     SilentReporter,
     epoch_steps,
     fit,
-    make_optimizers,
     prepare,
-    set_rates,
     set_up,
-    take_step,
 )
 
 BATCH = 128
@@ -44,14 +42,25 @@ def bare(job: Job, steps: int) -> float:
     draws = Draws(job.seed)
     (stored,) = job.source.batches([epoch_steps(job.train, draws, BATCH)[0]])
     batch = prepare(stored, job, draws)
-    optimizers = make_optimizers(job.network, job.recipe.optimizers, job.recipe.phases[0])
-    set_rates(optimizers, job.recipe, 1e-3)
+    settings = job.recipe.optimizers["main"]
+    optimizer = torch.optim.AdamW(
+        job.network.parameters(), lr=1e-6, weight_decay=settings.weight_decay, fused=True
+    )
+    smoothing = job.recipe.objective.get("label_smoothing", 0.0)
     job.network.train()
+
+    def step() -> None:
+        with job.plan.autocast():
+            logits = job.network(batch.images)
+        F.cross_entropy(logits.float(), batch.targets, label_smoothing=smoothing).backward()
+        optimizer.step()
+        optimizer.zero_grad()
+
     for _ in range(3):
-        take_step(job, job.network, [batch], optimizers, draws)
+        step()
     started = time.perf_counter()
     for _ in range(steps):
-        take_step(job, job.network, [batch], optimizers, draws)
+        step()
     if job.plan.device != "cpu":
         torch.accelerator.synchronize()
     return time.perf_counter() - started

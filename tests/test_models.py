@@ -290,13 +290,32 @@ def test_run_folders_are_numbered_and_never_overwritten(in_tmp: Path) -> None:
     names = [RunFolder.create("classification", "lenet5-x").path.as_posix() for _ in range(3)]
     assert names == [f"runs/classification/lenet5-x{suffix}" for suffix in ("", "-2", "-3")]
     output = Path("mine")
-    RunFolder.create("classification", "x", output)
-    (output / "keep.txt").write_text("the user's own")
-    (output / "results.csv").write_text("old")
+    run = RunFolder.create("classification", "x", output)
     with pytest.raises(ValueError, match="--output mine exists; choose another, or allow it with --exist-ok"):
         RunFolder.create("classification", "x", output)
-    RunFolder.create("classification", "x", output, exist_ok=True)
+    sections = ("sightline", "data", "model", "preprocessing", "recipe", "seed", "split_seed", "plan")
+    run.write_args(dict.fromkeys(sections, 1))
+    (output / "keep.txt").write_text("the user's own")
+    (output / "results.csv").write_text("old")
+    again = RunFolder.create("classification", "x", output, exist_ok=True)
+    assert (output / "results.csv").exists(), "nothing is removed before there is something new"
+    again.clear()
     assert sorted(p.name for p in output.iterdir()) == ["keep.txt"]
+
+
+def test_what_is_not_ours_is_not_replaced(in_tmp: Path) -> None:
+    Path("theirs/resume").mkdir(parents=True)
+    Path("theirs/resume/cv.txt").write_text("a life")
+    with pytest.raises(
+        ValueError, match="--output theirs is no run of ours, and --exist-ok replaces only a run"
+    ):
+        RunFolder.create("classification", "x", Path("theirs"), exist_ok=True)
+    Path("theirs/args.yaml").write_text("epochs: 3\n")
+    with pytest.raises(ValueError, match="is not what a run of Sightline writes"):
+        RunFolder.open(Path("theirs")).read_args()
+    assert Path("theirs/resume/cv.txt").exists()
+    Path("empty").mkdir()
+    RunFolder.create("classification", "x", Path("empty"), exist_ok=True)
 
 
 def test_a_folder_that_is_no_run(tmp_path: Path) -> None:

@@ -63,7 +63,7 @@ def did_you_mean(name: str, allowed: Iterable[str]) -> str:
     """Say which allowed names are close to `name`, or list the allowed ones when none is.
 
     Example:
-        >>> did_you_mean("lenet", ["lenet5", "resnet18"])
+        >>> did_you_mean("lenet", ["lenet5", "mlp"])
         'did you mean lenet5?'
         >>> did_you_mean("xyz", ["lenet5", "resnet18"])
         'there are: lenet5, resnet18'

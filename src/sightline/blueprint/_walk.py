@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -11,15 +12,22 @@ from torch import Tensor, nn
 from sightline.base import ArgumentError
 
 
-def output_shape(network: nn.Module, input_shape: tuple[int, ...], what: str) -> tuple[int, ...]:
-    """Shape of what a network returns for one input, without the batch axis.
-
-    The network is left as it was; it is run once on zeros, in evaluation mode.
+def run_once(
+    network: nn.Module,
+    input_shape: tuple[int, ...],
+    what: str,
+    *,
+    batch: int = 1,
+    training: bool = False,
+) -> Any:
+    """What a network returns for a batch of zeros; the network is left as it was.
 
     Args:
-        network: Takes one tensor, returns one.
+        network: Takes one tensor.
         input_shape: (C, H, W).
         what: The network as the user calls it, for the message.
+        batch: Images.
+        training: Run it as in training rather than as in evaluation.
 
     Raises:
         ArgumentError: if the input does not go through; it names the layer, what it was given, and why.
@@ -35,18 +43,27 @@ def output_shape(network: nn.Module, input_shape: tuple[int, ...], what: str) ->
 
     parameter = next(iter(network.parameters()), None)
     device = parameter.device if parameter is not None else None
-    with _evaluating(network), _watching(network, enter, leave), torch.no_grad():
+    with in_mode(network, training=training), _watching(network, enter, leave), torch.no_grad():
         try:
-            result = network(torch.zeros(1, *input_shape, device=device))
-        except (RuntimeError, ValueError, IndexError) as error:
+            return network(torch.zeros(batch, *input_shape, device=device))
+        except Exception as error:  # the network may be a user's, and fail in any way
             layer = "its forward"
             if inside:
                 name, module, given = inside[-1]
                 layer = f"layer {name or '(the network itself)'} ({type(module).__name__}), given {given},"
-            reason = str(error).splitlines()[0]
+            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+            size = f"{batch} images of " if training else ""
             raise ArgumentError(
-                f"{what} cannot take an input of {_by_x(input_shape)}: {layer} failed: {reason}"
+                f"{what} cannot take an input of {size}{_by_x(input_shape)}: {layer} failed: {reason}"
             ) from error
+
+
+def output_shape(network: nn.Module, input_shape: tuple[int, ...], what: str) -> tuple[int, ...]:
+    """Shape of the tensor a network returns for one input, without the batch axis.
+
+    Arguments and errors as `run_once`; it is an error, too, if the network returns no tensor.
+    """
+    result = run_once(network, input_shape, what)
     if not isinstance(result, Tensor):
         raise ArgumentError(f"{what} returns {type(result).__name__}, not a tensor of raw outputs")
     return tuple(result.shape[1:])
@@ -71,24 +88,36 @@ def first_non_finite(network: nn.Module, images: Tensor) -> str:
         if leaf and isinstance(output, Tensor) and not torch.isfinite(output).all():
             found.append(f"the output of layer {name} ({type(module).__name__})")
 
+    buffers = {name: buffer.clone() for name, buffer in network.named_buffers()}
     with contextlib.ExitStack() as hooks, torch.no_grad():
         for name, module in network.named_modules():
             handle = module.register_forward_hook(lambda m, i, o, name=name: leave(name, m, i, o))
             hooks.callback(handle.remove)
         network(images)
+        for name, buffer in network.named_buffers():  # batch statistics, which training mode moves
+            buffer.copy_(buffers[name])
     return found[0] if found else "the loss alone: every layer's output is finite"
 
 
 @contextlib.contextmanager
-def _evaluating(network: nn.Module) -> Iterator[None]:
-    """Evaluation mode, and every module's own mode back afterwards."""
+def in_mode(network: nn.Module, *, training: bool) -> Iterator[None]:
+    """Training or evaluation mode while it is entered; afterwards every module's own mode, and buffers.
+
+    Args:
+        network: The network.
+        training: Which mode.
+    """
     modes = [(module, module.training) for module in network.modules()]
-    network.eval()
+    buffers = {name: buffer.clone() for name, buffer in network.named_buffers()} if training else {}
+    network.train(training)
     try:
         yield
     finally:
-        for module, training in modes:
-            module.training = training
+        for module, mode in modes:
+            module.training = mode
+        with torch.no_grad():
+            for name, buffer in buffers.items():
+                network.get_buffer(name).copy_(buffer)
 
 
 @contextlib.contextmanager

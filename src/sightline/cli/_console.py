@@ -7,9 +7,15 @@ import json
 import os
 import sys
 from collections.abc import Callable, Mapping
-from typing import Any, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 import typer
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+_moving: list[TerminalReporter] = []
+"""Reporters with a moving line, which must go before the verb ends: the terminal's cursor is hidden by it."""
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -25,17 +31,27 @@ def handled(verb: Callable[P, R]) -> Callable[P, R]:
         try:
             return verb(*args, **kwargs)
         except SightlineError as error:
+            _close_moving()
             text = " ".join(str(error).split())
             print(f"sightline: {text}", file=sys.stderr)
             raise typer.Exit(error.exit_code) from None
         except KeyboardInterrupt:
+            _close_moving()
             print("sightline: interrupted", file=sys.stderr)
             raise typer.Exit(130) from None
         except BrokenPipeError:  # whoever read our output has read enough
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             raise typer.Exit(0) from None
+        finally:
+            _close_moving()
 
     return wrapper
+
+
+def _close_moving() -> None:
+    for reporter in _moving:
+        reporter.close()
+    _moving.clear()
 
 
 def print_json(content: Mapping[str, Any]) -> None:
@@ -47,19 +63,26 @@ def make_reporter() -> Any:
     """A reporter for standard error: a moving line on a terminal, plain lines elsewhere."""
     from sightline.training import PlainReporter
 
-    return TerminalReporter() if sys.stderr.isatty() else PlainReporter()
+    if not sys.stderr.isatty():
+        return PlainReporter()
+    _moving.append(TerminalReporter())
+    return _moving[-1]
 
 
 class TerminalReporter:
-    """Lines as they come, and under them one that moves."""
+    """Lines as they come, and under them one that moves.
 
-    def __init__(self) -> None:
+    Args:
+        console: Where to; the terminal of standard error where None.
+    """
+
+    def __init__(self, console: Console | None = None) -> None:
         from rich.console import Console
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
         self._progress = Progress(
             TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(),
-            console=Console(stderr=True), transient=True,
+            console=console or Console(stderr=True), transient=True,
         )  # fmt: skip
         self._task: Any = None
         self._what = ""
@@ -71,13 +94,13 @@ class TerminalReporter:
     def progress(self, what: str, done: int, total: int) -> None:
         """Move the line; it goes when the work is done."""
         if what != self._what:
-            self._clear()
+            self.close()
             self._what = what
             self._progress.start()
             self._task = self._progress.add_task(what, total=total)
         self._progress.update(self._task, completed=done)
         if done >= total:
-            self._clear()
+            self.close()
 
     def epoch(self, row: Mapping[str, Any], total: int, seconds_left: float) -> None:
         """Print the epoch's line."""
@@ -85,7 +108,8 @@ class TerminalReporter:
 
         self.note(epoch_line(row, total, seconds_left))
 
-    def _clear(self) -> None:
+    def close(self) -> None:
+        """Take the moving line away and give the cursor back."""
         if self._task is not None:
             self._progress.remove_task(self._task)
             self._progress.stop()

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 @handled
 def train(
+    context: typer.Context,
     data: Annotated[
         str | None,
         typer.Argument(help="A folder of class folders, with or without train/val/test; or digits."),
@@ -66,16 +67,14 @@ def train(
     if (data is None) == (resume is None):
         raise ArgumentError("give DATA to train on, or --resume RUN to go on with; not both, not neither")
     if resume is not None:
-        fixed = {
-            "--recipe": recipe, "--weights": weights, "--batch-size": batch_size, "--lr": lr,
-            "--img-size": img_size, "--select": select, "--output": output,
-        }  # fmt: skip
-        for option, value in fixed.items():
-            if value is not None:
+        for name, parameter in _given(context).items():
+            if name not in ("resume", "epochs", "model", "device", "json"):
                 raise ArgumentError(
-                    f"{option} cannot be changed by --resume: a run goes on with its own settings"
+                    f"{parameter} cannot be changed by --resume: a run goes on with its own settings"
                 )
-        _show(resume_run(resume, epochs=epochs, model=model, reporter=make_reporter()), json)
+        on = device if "device" in _given(context) else None
+        result = resume_run(resume, epochs=epochs, model=model, device=on, reporter=make_reporter())
+        _show(result, json)
         return
     assert data is not None
     result = train_run(
@@ -100,6 +99,15 @@ def demo(
 
     result = train_run("digits", model="lenet5", output=output, reporter=make_reporter())
     _show(result, json)
+
+
+def _given(context: typer.Context) -> dict[str, str]:
+    """The parameters that stood on the command line, and how they are written there."""
+    return {
+        parameter.name: parameter.opts[0]
+        for parameter in context.command.params
+        if parameter.name and "COMMANDLINE" in str(context.get_parameter_source(parameter.name))
+    }
 
 
 def _show(result: TrainingResult, as_json: bool) -> None:

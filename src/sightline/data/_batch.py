@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -14,7 +15,7 @@ class Batch:
     """Some images of a set, on one canvas."""
 
     images: Tensor
-    """(N, C, H, W) uint8, as stored."""
+    """(N, C, H, W) uint8, as stored; float32 once preprocessed."""
     targets: Tensor
     """(N,) int64 class indices; other tasks put their own type here."""
     ids: NDArray[np.int64]
@@ -22,7 +23,17 @@ class Batch:
     sizes: Tensor
     """(N, 2) int32: height and width before framing."""
     transforms: Tensor
-    """(N, 3, 3) float32: image points (x, y, 1) to canvas points."""
+    """(N, 3, 3) float32: points (x, y, 1) of the image as it was to points of `images`: the canvas, and once
+    they are preprocessed (and augmented) the network's input."""
+
+    def moved(self, matrices: NDArray[np.float64]) -> Batch:
+        """The same batch, its points taken on by (3, 3) or (N, 3, 3) matrices.
+
+        Args:
+            matrices: What was done to the images since `transforms`.
+        """
+        further = torch.from_numpy(np.asarray(matrices, dtype=np.float32))
+        return dataclasses.replace(self, transforms=further @ self.transforms)
 
     def __len__(self) -> int:
         return len(self.ids)

@@ -27,7 +27,7 @@ from sightline.data._batch import Batch
 from sightline.data._image_set import ImageSet
 from sightline.data._index import Progress
 from sightline.imaging import Canvas, UnreadableImageError, read_framed
-from sightline.machine import START_METHOD, serve_parent, usable_cores, without_main, worker_pool
+from sightline.machine import START_METHOD, serve_parent, starting_workers, usable_cores, worker_pool
 
 DEFAULT_BUDGET_MB = 2048
 """Framed images up to this many megabytes (10^6 bytes) are kept decoded."""
@@ -61,6 +61,7 @@ def open_batches(
     canvas: Canvas,
     *,
     budget_mb: int = DEFAULT_BUDGET_MB,
+    path: str | None = None,
     workers: int | None = None,
     progress: Progress | None = None,
 ) -> BatchSource:
@@ -70,13 +71,16 @@ def open_batches(
         images: The set.
         canvas: What its images are framed to.
         budget_mb: How many megabytes of decoded images may be kept; 0 for none.
+        path: `memory` or `workers` to take that path whatever the budget (memory only where there is room
+            on the disk); None to choose.
         workers: Decoding processes where images are decoded as needed; None for one a core.
         progress: Told how far decoding is.
     """
     cell = canvas.channels * canvas.height * canvas.width
     if images.pixels is not None and images.one_size == (canvas.height, canvas.width):
         return MemoryBatches(images, canvas, images.pixels)
-    if images.root is not None and len(images) * cell <= budget_mb * 1_000_000:
+    fits = len(images) * cell <= budget_mb * 1_000_000
+    if images.root is not None and (path == "memory" or (path is None and fits)):
         with contextlib.suppress(StorageError):  # no room for the array: decode as needed instead
             return MemoryBatches(images, canvas, _decoded(images, canvas, progress))
     if images.pixels is not None:
@@ -136,7 +140,7 @@ class WorkerBatches:
             self._loaders[training] = self._start(training)
         current, loader = self._loaders[training]
         current.batches = order
-        with without_main():
+        with starting_workers():
             decoded = iter(loader)  # the workers begin here, the first time
         for ids, (pixels, transforms, error) in zip(order, decoded, strict=True):
             if error:

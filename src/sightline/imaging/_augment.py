@@ -19,7 +19,7 @@ from torch import Tensor
 from sightline.base import Draws
 
 
-@pydantic.dataclasses.dataclass(frozen=True, kw_only=True)
+@pydantic.dataclasses.dataclass(frozen=True, kw_only=True, config=pydantic.ConfigDict(extra="forbid"))
 class Augmentation:
     """Which random changes a training image gets; all off by default."""
 

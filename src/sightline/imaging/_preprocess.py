@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
+
+from sightline.base import ArgumentError
 
 Fit = Literal["none", "pad", "resize"]
 
@@ -45,6 +47,9 @@ class Preprocessing(nn.Module):
         std: Per channel; 1 where a channel is constant.
         value_range: Stored values that become 0 and 1.
 
+    Raises:
+        ArgumentError: if `fit` is unknown or a deviation is not positive.
+
     Shape:
         (N, C, h, w), as stored -> (N, C, height, width) float32.
     """
@@ -62,6 +67,10 @@ class Preprocessing(nn.Module):
         value_range: tuple[float, float] = (0.0, 255.0),
     ) -> None:
         super().__init__()
+        if fit not in get_args(Fit):
+            raise ArgumentError(f"preprocessing: fit is {fit!r}; there are {', '.join(get_args(Fit))}")
+        if not all(value > 0 for value in std):
+            raise ArgumentError(f"preprocessing: std must be positive; it is {list(std)}")
         self.size = (int(size[0]), int(size[1]))
         self.fit = fit
         self.value_range = (float(value_range[0]), float(value_range[1]))
@@ -80,7 +89,7 @@ class Preprocessing(nn.Module):
     def scale(self, images: Tensor) -> Tensor:
         """The first half: values to [0, 1] and images to `size`; augmentation comes after it."""
         low, high = self.value_range
-        x = images.float().sub_(low).mul_(1.0 / (high - low))
+        x = (images - low).mul_(1.0 / (high - low))
         if self.fit == "pad":
             rows, columns = self.size[0] - x.shape[2], self.size[1] - x.shape[3]
             sides = (columns // 2, columns - columns // 2, rows // 2, rows - rows // 2)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,8 +13,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from sightline.base import ModelFileError
-from sightline.data import BatchSource
-from sightline.imaging import Canvas, Preprocessing, UnreadableImageError, read_framed
+from sightline.blueprint import in_mode
+from sightline.data import Batch, BatchSource
+from sightline.imaging import Canvas, Framed, Preprocessing, UnreadableImageError, read_framed
 from sightline.inference._resolve import ResolvedModel, resolve
 from sightline.machine import Plan, choose_device, usable_cores
 from sightline.records import ModelHeader
@@ -46,12 +48,18 @@ class Predictor:
         network: The network.
         header: What its model file says.
         plan: How to compute; fp32 by default, as reported scores are.
+
+    Raises:
+        ModelFileError: if what the header says cannot be used.
     """
 
     def __init__(self, network: nn.Module, header: ModelHeader, plan: Plan | None = None) -> None:
         self.header = header
         self.plan = plan or Plan(device=str(choose_device()), threads=usable_cores())
-        self.preprocessing = Preprocessing(**header.preprocessing).to(self.plan.device)
+        try:
+            self.preprocessing = Preprocessing(**header.preprocessing).to(self.plan.device)
+        except (TypeError, ValueError) as error:
+            raise ModelFileError(f"the model file's preprocessing is broken: {error}") from error
         self.objective: Objective = make_objective(header.objective, header.objective_settings)
         self.canvas = Canvas(*header.canvas, self.preprocessing.channels)
         self._network = self.plan.place(network)
@@ -61,11 +69,17 @@ class Predictor:
         """Class names in the order of the outputs."""
         return self.header.classes
 
-    def outputs(self, images: Tensor) -> Tensor:
-        """Raw outputs of a batch as stored. (N, C, H, W) uint8 on the canvas -> (N, classes) float32, CPU."""
+    def outputs(self, images: Tensor) -> Any:
+        """Raw outputs of a batch as stored, on the CPU; floating ones in float32.
+
+        The network is used in the mode it is in: `measure` and `predict` set evaluation mode.
+
+        Shape:
+            (N, C, H, W) uint8 on the canvas -> whatever the network returns.
+        """
         with torch.inference_mode(), self.plan.autocast():
             x = self.plan.place_images(self.preprocessing(images.to(self.plan.device)))
-            return self._network(x).float().cpu()  # type: ignore[no-any-return]
+            return _to_cpu(self._network(x))
 
     def measure(
         self,
@@ -87,19 +101,14 @@ class Predictor:
         """
         metric.reset()
         self.plan.apply()
-        was_training = self._network.training
-        self._network.eval()
+        order = [indices[i : i + batch_size] for i in range(0, len(indices), batch_size)]
         done = 0
-        try:
-            for batch in source.batches(
-                [indices[i : i + batch_size] for i in range(0, len(indices), batch_size)]
-            ):
-                metric.update(self.outputs(batch.images), batch)
+        with in_mode(self._network, training=False):
+            for batch in source.batches(order):
+                metric.update(self.outputs(batch.images), self._moved(batch))
                 done += len(batch)
                 if each is not None:
                     each(done)
-        finally:
-            self._network.train(was_training)
 
     def predict(
         self, sources: Iterable[tuple[str, Path | bytes]], batch_size: int = DEFAULT_BATCH
@@ -111,11 +120,10 @@ class Predictor:
             batch_size: Images at a time.
         """
         self.plan.apply()
-        self._network.eval()
-        waiting: list[tuple[str, NDArray[np.uint8] | str]] = []
+        waiting: list[tuple[str, Framed | str]] = []
         for name, source in sources:
             try:
-                waiting.append((name, read_framed(source, self.canvas).pixels))
+                waiting.append((name, read_framed(source, self.canvas)))
             except UnreadableImageError as error:
                 waiting.append((name, str(error)))
             if len(waiting) == batch_size:
@@ -123,17 +131,42 @@ class Predictor:
                 waiting = []
         yield from self._answer(waiting)
 
-    def _answer(self, waiting: Sequence[tuple[str, NDArray[np.uint8] | str]]) -> Iterator[Prediction]:
-        pixels = [content for _, content in waiting if not isinstance(content, str)]
+    def _answer(self, waiting: Sequence[tuple[str, Framed | str]]) -> Iterator[Prediction]:
+        framed = [content for _, content in waiting if isinstance(content, Framed)]
         rows: Iterator[NDArray[np.float64]] = iter(())
-        if pixels:
-            outputs = self.outputs(torch.from_numpy(np.stack(pixels)))
-            rows = iter(self.objective.decode(outputs).double().numpy())
+        if framed:
+            batch = Batch(
+                images=torch.from_numpy(np.stack([f.pixels for f in framed])),
+                targets=torch.full((len(framed),), -1),
+                ids=np.arange(len(framed)),
+                sizes=torch.tensor([f.size for f in framed], dtype=torch.int32),
+                transforms=torch.from_numpy(np.stack([f.transform for f in framed])),
+            )
+            with in_mode(self._network, training=False):
+                outputs = self.outputs(batch.images)
+            if self.header.temperature is not None:
+                outputs = outputs / self.header.temperature
+            rows = iter(self.objective.decode(outputs, self._moved(batch)).double().numpy())
         for name, content in waiting:
             if isinstance(content, str):
                 yield Prediction(name, np.empty(0), self.classes, content)
             else:
                 yield Prediction(name, next(rows), self.classes)
+
+    def _moved(self, batch: Batch) -> Batch:
+        """The batch with transforms to the network's input, as in training."""
+        return batch.moved(self.preprocessing.transform(batch.images.shape[2], batch.images.shape[3]))
+
+
+def _to_cpu(outputs: Any) -> Any:
+    """Tensors, and tuples, lists and dicts of them, on the CPU; bf16 as float32."""
+    if isinstance(outputs, Tensor):
+        return outputs.float().cpu() if outputs.is_floating_point() else outputs.cpu()
+    if isinstance(outputs, dict):
+        return {key: _to_cpu(value) for key, value in outputs.items()}
+    if isinstance(outputs, list | tuple):
+        return [_to_cpu(value) for value in outputs]
+    return outputs
 
 
 def load_predictor(model: str | ResolvedModel, plan: Plan | None = None) -> Predictor:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from sightline.machine._threads import usable_cores as usable_cores
     from sightline.machine._workers import START_METHOD as START_METHOD
     from sightline.machine._workers import serve_parent as serve_parent
-    from sightline.machine._workers import without_main as without_main
+    from sightline.machine._workers import starting_workers as starting_workers
     from sightline.machine._workers import worker_pool as worker_pool
 
 __getattr__, __dir__, __all__ = lazy_exports(
@@ -26,6 +26,6 @@ __getattr__, __dir__, __all__ = lazy_exports(
         "_plan": ("Plan", "PlanChoice", "choose_plan"),
         "_stop": ("StopRequest",),
         "_threads": ("usable_cores",),
-        "_workers": ("START_METHOD", "serve_parent", "without_main", "worker_pool"),
+        "_workers": ("START_METHOD", "serve_parent", "starting_workers", "worker_pool"),
     },
 )

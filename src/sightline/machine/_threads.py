@@ -7,7 +7,9 @@ from pathlib import Path
 
 
 def usable_cores(cgroup: Path = Path("/sys/fs/cgroup/cpu.max")) -> int:
-    """Cores this process may use: the smallest of the machine's, the affinity's and the container's.
+    """Cores this process may use.
+
+    The smallest of the machine's, the affinity's, the container's and `OMP_NUM_THREADS`.
 
     Args:
         cgroup: The file in which Linux states a container's share of the processors.
@@ -22,4 +24,5 @@ def usable_cores(cgroup: Path = Path("/sys/fs/cgroup/cpu.max")) -> int:
             cores = min(cores, max(1, int(quota) // int(period)))
     except (OSError, ValueError):
         pass
-    return cores
+    wanted = os.environ.get("OMP_NUM_THREADS", "")
+    return min(cores, max(1, int(wanted))) if wanted.isdigit() else cores

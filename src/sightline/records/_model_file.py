@@ -36,6 +36,8 @@ class ArchitectureReference:
     in_channels: int
     input_size: tuple[int, int]
     """(height, width)."""
+    arguments: dict[str, Any] = dataclasses.field(default_factory=dict)
+    """The builder's own arguments."""
     source: str = ""
     """`FILE.py:NAME` of a user's own network."""
     source_digest: str = ""

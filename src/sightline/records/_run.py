@@ -5,13 +5,14 @@ from __future__ import annotations
 import csv
 import io
 import itertools
+import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from sightline.base import ArgumentError, DataError, link_or_copy, storage_errors, write_text
+from sightline.base import ArgumentError, DataError, link_or_copy, storage_errors, sweep_partials, write_text
 
 _FILES = (
     "args.yaml",
@@ -22,6 +23,8 @@ _FILES = (
     "report.html",
     "log.txt",
 )
+_NAMES = (*_FILES, "resume", "snapshots")
+_SECTIONS = {"sightline", "data", "model", "preprocessing", "recipe", "seed", "split_seed", "plan"}
 
 
 class RunFolder:
@@ -41,16 +44,16 @@ class RunFolder:
 
     @classmethod
     def create(cls, task: str, name: str, output: Path | None = None, exist_ok: bool = False) -> RunFolder:
-        """Make a new run folder.
+        """Make a new run folder, or choose one whose run is to be replaced (`clear`).
 
         Args:
             task: The task; the folder is `runs/<task>/<name>[-N]` where `output` is None.
             name: What is trained.
             output: Exactly this folder instead.
-            exist_ok: Whether `output` may exist; a run in it is removed first.
+            exist_ok: Whether `output` may exist: a run, or a folder that has nothing of a run's names.
 
         Raises:
-            ArgumentError: if `output` exists.
+            ArgumentError: if `output` exists, and may not.
             StorageError: if the disk refuses.
         """
         if output is None:
@@ -67,10 +70,11 @@ class RunFolder:
         assert output is not None
         if output.exists() and not exist_ok:
             raise ArgumentError(f"--output {output} exists; choose another, or allow it with --exist-ok")
+        run = cls(output)
+        if output.exists() and not run.is_ours() and any((output / name).exists() for name in _NAMES):
+            raise ArgumentError(f"--output {output} is no run of ours, and --exist-ok replaces only a run")
         with storage_errors(output):
             output.mkdir(parents=True, exist_ok=True)
-            run = cls(output)
-            run._clear()
         return run
 
     @classmethod
@@ -84,14 +88,27 @@ class RunFolder:
             raise DataError(f"{path} is not a run folder: it has no args.yaml")
         return cls(path)
 
-    def _clear(self) -> None:
-        import shutil
+    def is_ours(self) -> bool:
+        """Whether a run of Sightline is in the folder."""
+        try:
+            self.read_args()
+        except DataError:
+            return False
+        return True
 
-        for name in _FILES:
-            (self.path / name).unlink(missing_ok=True)
-        for folder in (self.resume, self.snapshots):
-            if folder.exists():
-                shutil.rmtree(folder)
+    def clear(self) -> None:
+        """Remove the run that is in the folder, and nothing else.
+
+        Raises:
+            StorageError: if the disk refuses.
+        """
+        with storage_errors(self.path):
+            for name in _NAMES:
+                path = self.path / name
+                if path.is_dir():
+                    shutil.rmtree(path)
+                else:
+                    path.unlink(missing_ok=True)
 
     def write_args(self, args: Mapping[str, Any]) -> None:
         """Write `args.yaml`."""
@@ -107,8 +124,8 @@ class RunFolder:
             args = yaml.safe_load(self.args.read_text())
         except (OSError, yaml.YAMLError) as error:
             raise DataError(f"{self.args} cannot be read: {error}") from error
-        if not isinstance(args, dict):
-            raise DataError(f"{self.args} is not what a run writes")
+        if not isinstance(args, dict) or not args.keys() >= _SECTIONS:
+            raise DataError(f"{self.args} is not what a run of Sightline writes")
         return args
 
     def write_results(self, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -134,6 +151,8 @@ class RunFolder:
             checkpoint: The checkpoint's directory, with the files kept in it.
             epochs: How many epochs it has finished.
         """
+        sweep_partials(self.path)
+        sweep_partials(self.snapshots)
         with storage_errors(self.path):
             for path in (self.results, self.last, self.best):
                 path.unlink(missing_ok=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from torch import Tensor, nn
 
@@ -35,8 +35,13 @@ class Objective(Protocol):
         """
         ...
 
-    def decode(self, outputs: Tensor) -> Tensor:
-        """Raw outputs of a batch to what a prediction says."""
+    def decode(self, outputs: Any, batch: Batch) -> Any:
+        """Raw outputs of a batch to what its predictions say.
+
+        Args:
+            outputs: What the network returned, on the CPU.
+            batch: The images; `sizes` and `transforms` lead back to them as they were.
+        """
         ...
 
     def settings(self) -> dict[str, Any]:
@@ -47,8 +52,8 @@ class Objective(Protocol):
 class Metric(Protocol):
     """Scores of raw outputs against targets, gathered batch by batch."""
 
-    def update(self, outputs: Tensor, batch: Batch) -> None:
-        """Add a batch."""
+    def update(self, outputs: Any, batch: Batch) -> None:
+        """Add a batch of raw outputs, on the CPU."""
         ...
 
     def compute(self) -> Mapping[str, float]:
@@ -57,4 +62,39 @@ class Metric(Protocol):
 
     def reset(self) -> None:
         """Forget everything."""
+        ...
+
+
+class Task(Protocol):
+    """What is asked of a network."""
+
+    @property
+    def name(self) -> str:
+        """Its name in a model file and in the path of a run."""
+        ...
+
+    @property
+    def selectors(self) -> Mapping[str, Literal["max", "min"]]:
+        """Metrics a run can be selected by, and which way is better."""
+        ...
+
+    def make_metric(self) -> Metric:
+        """What is measured between epochs."""
+        ...
+
+    def better(self, metric: str, scores: Mapping[str, float], than: Mapping[str, float] | None) -> bool:
+        """Whether some scores beat others by a metric; anything beats None."""
+        ...
+
+    def check_output(self, output: Any, num_classes: int, what: str) -> None:
+        """Whether a network's raw output can answer the task.
+
+        Args:
+            output: For one image.
+            num_classes: Of the images.
+            what: The network as the user calls it.
+
+        Raises:
+            ArgumentError: if it cannot.
+        """
         ...

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sightline.base import ModelFileError, did_you_mean
+from sightline.base import ArgumentError, ModelFileError, did_you_mean
 from sightline.tasks._interface import Objective
 from sightline.tasks.classification import CrossEntropy
 
@@ -20,7 +20,11 @@ def make_objective(name: str, settings: dict[str, Any]) -> Objective:
 
     Raises:
         ModelFileError: if this version knows no such objective.
+        ArgumentError: if it has no such argument, or it is not allowed.
     """
     if name not in _OBJECTIVES:
         raise ModelFileError(f"unknown objective {name!r}; {did_you_mean(name, _OBJECTIVES)}")
-    return _OBJECTIVES[name](**settings)
+    try:
+        return _OBJECTIVES[name](**settings)
+    except TypeError as error:
+        raise ArgumentError(f"objective {name}: {error}") from error

@@ -23,10 +23,14 @@ class WeightAverage:
     def update(self, network: nn.Module, step: int) -> None:
         """Follow one step, the `step`-th from 0."""
         weight = 1 - min(self.decay, (1 + step) / (10 + step))
-        theirs = dict(network.state_dict())
-        mine = self.network.state_dict()
+        theirs, mine = _tensors(network), _tensors(self.network)
         floating = [name for name, tensor in mine.items() if tensor.is_floating_point()]
         with torch.no_grad():
             torch._foreach_lerp_([mine[n] for n in floating], [theirs[n] for n in floating], weight)
             for name in mine.keys() - set(floating):
                 mine[name].copy_(theirs[name])
+
+
+def _tensors(network: nn.Module) -> dict[str, torch.Tensor]:
+    """Parameters and buffers by name, a shared one once."""
+    return {**dict(network.named_parameters()), **dict(network.named_buffers())}

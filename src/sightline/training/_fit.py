@@ -21,8 +21,7 @@ from sightline.imaging import Preprocessing, augment
 from sightline.inference import Predictor, starting_weights
 from sightline.machine import Plan, StopRequest
 from sightline.records import ModelHeader, RunFolder, load_checkpoint, save_checkpoint, save_model_file
-from sightline.tasks import Metric, Objective
-from sightline.tasks.classification import better
+from sightline.tasks import Metric, Objective, Task
 from sightline.training._average import WeightAverage
 from sightline.training._optimizers import load_optimizer_state, make_optimizers, optimizer_state
 from sightline.training._recipe import Phase, Recipe
@@ -52,12 +51,15 @@ class Job:
     """Images to train on."""
     val: NDArray[np.int64]
     """Images to select by."""
+    task: Task
     make_metric: Callable[[], Metric] | None
     """None where nothing is measured between epochs."""
     header: ModelHeader
     """Of the model files to be written, but for epoch and scores."""
     run: RunFolder
     reporter: Reporter
+    starts: Mapping[str, tuple[Mapping[str, Tensor], str]] = dataclasses.field(default_factory=dict)
+    """Weights that phases start from and where they are from, read before anything is replaced."""
     checkpoint_seconds: float = 60.0
     checkpoint_steps: int | None = None
     """Checkpoint after so many steps as well; changes nothing else."""
@@ -128,6 +130,7 @@ def fit(job: Job, *, resume: bool = False) -> Position:
             if index != phase_index:
                 phase_index, average = index, _begin_phase(job, phase, average)
                 optimizers = make_optimizers(network, recipe.optimizers, phase)
+                forward = job.plan.forward_of(network)
                 save()
             _set_trainable(network, phase, phase_epoch)
             draws = Draws(job.seed, position.epoch)
@@ -177,12 +180,10 @@ def prepare(batch: Batch, job: Job, draws: Draws) -> Batch:
     stored = job.preprocessing.transform(batch.images.shape[2], batch.images.shape[3])
     x = job.preprocessing.scale(batch.images.to(job.plan.device, non_blocking=True))
     x, matrices = augment(x, job.recipe.augmentation, draws, batch.ids)
-    transforms = torch.from_numpy((matrices @ stored).astype(np.float32)) @ batch.transforms
     return dataclasses.replace(
-        batch,
+        batch.moved(matrices @ stored),
         images=job.plan.place_images(job.preprocessing.normalise(x)),
         targets=batch.targets.to(job.plan.device, non_blocking=True),
-        transforms=transforms,
     )
 
 
@@ -221,24 +222,26 @@ def take_step(
             names.add(item[0] if item else None)
             if item is None:
                 continue
-            _, loss, logged = item
+            name, loss, logged = item
             if check and not math.isfinite(loss.item()):
                 raise TrainingError(_not_finite(job, loss, batch, draws))
-            (loss * (len(batch) / images)).backward()  # type: ignore[no-untyped-call]
+            if name in optimizers:  # else it is idle in this phase
+                (loss * (len(batch) / images)).backward()  # type: ignore[no-untyped-call]
             for key, value in logged.items():
                 logs[key] = logs.get(key, 0.0) + value.detach().double() * len(batch)
         assert len(names) == 1, f"micro-batches of one step named different optimizers: {names}"
-        name = names.pop()
-        if name is None:
+        chosen = names.pop()
+        if chosen is None:
             return logs
-        if name not in optimizers:
-            raise ArgumentError(
-                f"the objective names optimizer {name!r}; the recipe has {', '.join(optimizers)}"
-            )
+        if chosen not in job.recipe.optimizers:
+            known = ", ".join(job.recipe.optimizers)
+            raise ArgumentError(f"the objective names optimizer {chosen!r}; the recipe has {known}")
+        if chosen not in optimizers:
+            continue
         if job.recipe.clip_norm is not None:
-            moved = [p for group in optimizers[name].param_groups for p in group["params"]]
+            moved = [p for group in optimizers[chosen].param_groups for p in group["params"]]
             nn.utils.clip_grad_norm_(moved, job.recipe.clip_norm)
-        optimizers[name].step()
+        optimizers[chosen].step()
         job.network.zero_grad(set_to_none=True)
 
 
@@ -258,9 +261,10 @@ def _micro_batches(job: Job, steps: list[NDArray[np.int64]]) -> Iterator[list[Ba
 
 
 def _begin_phase(job: Job, phase: Phase, average: WeightAverage | None) -> WeightAverage | None:
+    """Bring in the weights a phase starts from."""
     if phase.start is None:
         return average
-    weights, origin = starting_weights(phase.start)
+    weights, origin = job.starts[phase.start] if phase.start in job.starts else starting_weights(phase.start)
     loaded = load_weights(job.network, weights, job.architecture, adapt=True, origin=origin)
     job.reporter.note(f"weights from {phase.start}: {loaded.describe()}")
     return WeightAverage(job.network, average.decay) if average is not None else None
@@ -310,7 +314,8 @@ def _close_epoch(
 ) -> None:
     """Write the epoch's row and weights, and count it as done."""
     select = job.recipe.select if job.make_metric else None
-    is_best = select is None or better(select, scores, position.best)
+    _check_finite(job, position, average, scores)
+    is_best = select is None or job.task.better(select, scores, position.best)
     position.epoch += 1
     position.since_best = 0 if is_best else position.since_best + 1
     if is_best:
@@ -397,6 +402,20 @@ def _restore(
     job.run.write_results(position.rows)
     running = {name: total.to(job.plan.device) for name, total in state["running"].items()}
     return position, running, average, optimizers, state["phase"]
+
+
+def _check_finite(
+    job: Job, position: Position, average: WeightAverage | None, scores: Mapping[str, float]
+) -> None:
+    """Stop before weights are kept that hold, or lead to, what is not finite.
+
+    The loss is looked at before each step, so the last step of an epoch can still have gone wrong.
+    """
+    state = (average.network if average else job.network).state_dict()
+    wrong = [name for name, tensor in state.items() if not torch.isfinite(tensor).all()]
+    wrong += [f"the validation {name}" for name, value in scores.items() if not math.isfinite(value)]
+    if wrong:
+        raise TrainingError(_diverged(wrong[0], f"is not finite after epoch {position.epoch + 1}", job))
 
 
 def _not_finite(job: Job, loss: Tensor, batch: Batch, draws: Draws) -> Finding:

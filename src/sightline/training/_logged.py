@@ -15,13 +15,14 @@ class LoggedReporter:
 
     Args:
         inner: Is told everything.
-        run: Whose log is kept; lines that are there already stay.
+        run: Whose log is kept.
+        fresh: Begin an empty log; otherwise lines that are there already stay.
     """
 
-    def __init__(self, inner: Reporter, run: RunFolder) -> None:
+    def __init__(self, inner: Reporter, run: RunFolder, *, fresh: bool = False) -> None:
         self._inner = inner
         self._path = run.log
-        self._text = run.log.read_text() if run.log.exists() else ""
+        self._text = run.log.read_text() if run.log.exists() and not fresh else ""
 
     def note(self, text: str) -> None:
         """As `Reporter.note`."""

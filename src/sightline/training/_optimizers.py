@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from sightline.base import ArgumentError
-from sightline.training._recipe import Optimizer, Phase, matches
+from sightline.base import ArgumentError, did_you_mean
+from sightline.training._recipe import Optimizer, Phase, Recipe, matches
 
 
 def make_optimizers(
@@ -23,7 +23,8 @@ def make_optimizers(
         phase: Says what moves, and with which rate factor (kept in each group as `rate`).
 
     Raises:
-        ArgumentError: if an optimizer has nothing to move, or two of them move the same parameter.
+        ArgumentError: if a parameter that the phase trains is moved by no optimizer, or by two, or there is
+            none. An optimizer that has nothing to move in the phase is left out.
     """
     owner: dict[str, str] = {}
     optimizers = {}
@@ -38,10 +39,7 @@ def make_optimizers(
             decay = chosen.weight_decay if chosen.decay_all or parameter.ndim > 1 else 0.0
             groups.setdefault((phase.rate(name), decay), []).append(parameter)
         if not groups:
-            raise ArgumentError(
-                f"recipe: optimizer {optimizer_name} moves nothing: {', '.join(chosen.parameters)} "
-                f"and trainable {', '.join(phase.trainable)} have no parameter in common"
-            )
+            continue  # idle in this phase
         optimizers[optimizer_name] = _make(
             chosen,
             [
@@ -49,7 +47,30 @@ def make_optimizers(
                 for (rate, decay), params in groups.items()
             ],
         )
+    for name, _ in network.named_parameters():
+        if phase.trains(name, 0) and name not in owner:
+            raise ArgumentError(f"recipe: no optimizer moves {name}, which a phase trains")
+    if not optimizers:
+        raise ArgumentError(f"recipe: trainable {', '.join(phase.trainable)} leaves nothing to train")
     return optimizers
+
+
+def check_patterns(network: nn.Module, recipe: Recipe) -> None:
+    """Whether every pattern of a recipe names a parameter of a network: a typing error freezes nothing.
+
+    Raises:
+        ArgumentError: if one does not; it names close modules.
+    """
+    names = [name for name, _ in network.named_parameters()]
+    paths = {
+        path for path, module in network.named_modules() if path and any(True for _ in module.parameters())
+    }
+    patterns = [pattern for chosen in recipe.optimizers.values() for pattern in chosen.parameters]
+    for phase in recipe.phases:
+        patterns += [*phase.trainable, *phase.rates, *phase.frozen_after]
+    for pattern in patterns:
+        if not any(matches(name, pattern) for name in names):
+            raise ArgumentError(f"recipe: {pattern!r} names no parameter; {did_you_mean(pattern, paths)}")
 
 
 def _make(chosen: Optimizer, groups: list[dict[str, Any]]) -> torch.optim.Optimizer:

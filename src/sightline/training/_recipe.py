@@ -11,7 +11,6 @@ import pydantic
 
 from sightline.base import ArgumentError
 from sightline.imaging import Augmentation
-from sightline.tasks.classification import SELECTORS
 
 _FORBID = pydantic.ConfigDict(extra="forbid")
 
@@ -102,7 +101,7 @@ class Phase:
 
 @pydantic.dataclasses.dataclass(frozen=True, kw_only=True, config=_FORBID)
 class Recipe:
-    """How a network is trained."""
+    """How a network is trained. Single values are checked when it is made, the whole by `recipe_from`."""
 
     name: str = "custom"
     why: str = ""
@@ -115,7 +114,8 @@ class Recipe:
     accumulate: int = pydantic.Field(default=1, ge=1)
     """Micro-batches a step's images are divided into, one in memory at a time."""
     augmentation: Augmentation = Augmentation()
-    label_smoothing: float = pydantic.Field(default=0.0, ge=0.0, lt=1.0)
+    objective: dict[str, Any] = dataclasses.field(default_factory=dict)
+    """Arguments of the architecture's objective, e.g. `{"label_smoothing": 0.1}`."""
     ema_decay: float | None = pydantic.Field(default=None, gt=0.0, lt=1.0)
     """Per step; early steps use (1 + t) / (10 + t) where that is smaller. None for no average."""
     clip_norm: float | None = pydantic.Field(default=None, gt=0.0)
@@ -153,7 +153,13 @@ class Recipe:
         return dataclasses.replace(self, phases=(*self.phases[:-1], last))
 
     def with_lr(self, lr: float) -> Recipe:
-        """The same with another peak rate for every optimizer."""
+        """The same with another peak rate for every optimizer.
+
+        Raises:
+            ArgumentError: if the rate is not above 0.
+        """
+        if not lr > 0:
+            raise ArgumentError(f"--lr must be above 0; it is {lr}")
         changed = {name: dataclasses.replace(o, lr=lr) for name, o in self.optimizers.items()}
         return dataclasses.replace(self, optimizers=changed)
 
@@ -171,12 +177,17 @@ def recipe_from(settings: dict[str, Any]) -> Recipe:
     try:
         recipe = pydantic.TypeAdapter(Recipe).validate_python(settings)
     except pydantic.ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise ArgumentError(f"recipe: {where}: {first['msg']}, not {first.get('input')!r}") from error
-    if recipe.select is not None and recipe.select not in SELECTORS:
-        raise ArgumentError(f"recipe: select is {recipe.select!r}; there are {', '.join(SELECTORS)}, or none")
+        raise ArgumentError(f"recipe: {explain(error)}") from error
+    if recipe.patience is not None and recipe.select is None:
+        raise ArgumentError("recipe: patience needs a metric to wait for; set select")
     return recipe
+
+
+def explain(error: pydantic.ValidationError) -> str:
+    """The first thing that is wrong with some settings, in one line."""
+    first = error.errors()[0]
+    where = ".".join(str(part) for part in first["loc"])
+    return f"{where}: {first['msg']}, not {first.get('input')!r}"
 
 
 def matches(name: str, pattern: str) -> bool:

@@ -12,8 +12,8 @@ import torch
 from torch import nn
 
 from sightline._version import __version__
-from sightline.base import ArgumentError, DataError, Draws
-from sightline.blueprint import output_shape
+from sightline.base import ArgumentError, DataError, Draws, did_you_mean
+from sightline.blueprint import run_once
 from sightline.data import (
     DEFAULT_BUDGET_MB,
     ImageSet,
@@ -26,18 +26,21 @@ from sightline.data import (
     split_images,
 )
 from sightline.imaging import Canvas, Preprocessing, choose_fit
-from sightline.inference import resolve
+from sightline.inference import resolve, starting_weights
 from sightline.machine import Plan, PlanChoice, choose_device, choose_plan, device_name, usable_cores
 from sightline.records import ArchitectureReference, ModelHeader, RunFolder, SplitReference, versions
-from sightline.tasks import make_objective
-from sightline.tasks.classification import ClassificationMetric
+from sightline.tasks import Objective, Task, make_objective
+from sightline.tasks.classification import ClassificationTask
 from sightline.training._fit import Job, epoch_steps, prepare, set_rates, take_step
 from sightline.training._logged import LoggedReporter
-from sightline.training._optimizers import make_optimizers
+from sightline.training._optimizers import check_patterns, make_optimizers
 from sightline.training._recipe import Recipe, recipe_from
 from sightline.training._reporter import Reporter, duration
 from sightline.training.recipes import choose_recipe
 from sightline.zoo import Architecture, foreign_architecture, get_architecture
+
+TASK: Task = ClassificationTask()
+"""What is asked of a network: the one task there is so far."""
 
 CHECKPOINT_SECONDS = 60.0
 """Longest time between two checkpoints, unless chosen otherwise."""
@@ -64,7 +67,7 @@ class Options:
     allow_unreadable: bool = False
     device: str = "auto"
     precision: str = "auto"
-    output: Path | None = None
+    output: Path | str | None = None
     exist_ok: bool = False
     cache_mb: int = DEFAULT_BUDGET_MB
     checkpoint_seconds: float = CHECKPOINT_SECONDS
@@ -109,15 +112,19 @@ def set_up(options: Options, reporter: Reporter) -> Setup:
         epochs=options.epochs, batch_size=options.batch_size, lr=options.lr, select=options.select,
         start=options.weights or (resolved.spec if resolved.weights is not None else None),
     )  # fmt: skip
+    if chosen.select is not None and chosen.select not in TASK.selectors:
+        raise ArgumentError(f"--select is {chosen.select!r}; {did_you_mean(chosen.select, TASK.selectors)}")
+    objective = make_objective(resolved.architecture.objective, chosen.objective)
     network = _build(resolved.architecture, images, size, options.seed)
+    _check_steps(network, chosen, images, size, resolved.architecture.name, num_images)
+    starts = {
+        phase.start: starting_weights(phase.start) for phase in chosen.phases if phase.start is not None
+    }
 
-    run = RunFolder.create(
-        "classification",
-        f"{resolved.architecture.name}-{_short(options.data)}",
-        options.output,
-        options.exist_ok,
-    )
-    log = LoggedReporter(reporter, run)
+    name = f"{resolved.architecture.name}-{_short(options.data)}"
+    output = Path(options.output) if options.output is not None else None
+    run = RunFolder.create(TASK.name, name, output, options.exist_ok)
+    log = LoggedReporter(reporter, run, fresh=True)
     try:
         source = open_batches(images, canvas, budget_mb=options.cache_mb, progress=log.progress)
         mean, std = channel_statistics(source, split.indices("train"))
@@ -126,9 +133,8 @@ def set_up(options: Options, reporter: Reporter) -> Setup:
         job = Job(
             network=network,
             architecture=resolved.architecture,
-            objective=make_objective(
-                resolved.architecture.objective, {"label_smoothing": chosen.label_smoothing}
-            ),
+            objective=objective,
+            task=TASK,
             recipe=chosen,
             plan=Plan(device=str(torch_device), threads=usable_cores()),
             seed=options.seed,
@@ -136,15 +142,17 @@ def set_up(options: Options, reporter: Reporter) -> Setup:
             source=source,
             train=split.indices("train"),
             val=split.indices("val"),
-            make_metric=ClassificationMetric,
-            header=_header(resolved.architecture, images, split, canvas, preprocessing, chosen),
+            make_metric=TASK.make_metric,
+            header=_header(resolved.architecture, images, split, canvas, preprocessing, objective),
             run=run,
             reporter=log,
+            starts=starts,
             checkpoint_seconds=options.checkpoint_seconds,
             checkpoint_steps=options.checkpoint_steps,
         )
         choice = _time_plan(job, options.precision)
         job = dataclasses.replace(job, plan=choice.plan, network=choice.plan.place(network))
+        run.clear()
         _announce(job, images, split, choice)
         split.save(run.split, images)
         run.write_args(_args(job, images, split, choice, options))
@@ -160,6 +168,7 @@ def set_up_again(
     *,
     epochs: int | None = None,
     model: str | None = None,
+    device: str | None = None,
     checkpoint_seconds: float = CHECKPOINT_SECONDS,
     checkpoint_steps: int | None = None,
 ) -> Setup:
@@ -174,34 +183,39 @@ def set_up_again(
     split = split_images(images, args["split_seed"])
     _check_unchanged(run, images, split)
     architecture = _recorded_architecture(args["model"], model)
-    plan = Plan(**args["plan"])
-    choose_device(plan.device)
-    _note_machine(args, log)
-
+    recorded = Plan(**args["plan"])
+    plan = _recorded_plan(recorded, device, log)
     size = (args["model"]["input_size"][0], args["model"]["input_size"][1])
     preprocessing = Preprocessing(**args["preprocessing"]).to(plan.device)
     canvas = Canvas(data["canvas"][0], data["canvas"][1], images.channels)
     if epochs is not None and epochs != recipe.epochs:
         recipe = _extended(recipe, epochs, run, log)
         run.write_args(args | {"recipe": recipe.settings()})
+    objective = make_objective(architecture.objective, recipe.objective)
     job = Job(
         network=plan.place(_build(architecture, images, size, args["seed"])),
         architecture=architecture,
-        objective=make_objective(architecture.objective, {"label_smoothing": recipe.label_smoothing}),
+        objective=objective,
+        task=TASK,
         recipe=recipe,
         plan=plan,
         seed=args["seed"],
         preprocessing=preprocessing,
-        source=open_batches(images, canvas, budget_mb=data["cache_mb"], progress=log.progress),
+        source=open_batches(images, canvas, path=data["path"], progress=log.progress),
         train=split.indices("train"),
         val=split.indices("val"),
-        make_metric=ClassificationMetric,
-        header=_header(architecture, images, split, canvas, preprocessing, recipe),
+        make_metric=TASK.make_metric,
+        header=_header(architecture, images, split, canvas, preprocessing, objective),
         run=run,
         reporter=log,
         checkpoint_seconds=checkpoint_seconds,
         checkpoint_steps=checkpoint_steps,
     )
+    if plan.device != recorded.device:
+        choice = _time_plan(job, "auto")
+        job = dataclasses.replace(job, plan=choice.plan, network=choice.plan.place(job.network))
+        log.note(f"plan: {choice.describe()}")
+    _note_differences(args, job, log)
     return Setup(job=job, images=images, split=split, log=log)
 
 
@@ -233,6 +247,8 @@ def _overridden(
     if select is not None:
         recipe = dataclasses.replace(recipe, select=select)
     if start is not None:
+        if Path(start).exists():
+            start = str(Path(start).resolve())
         first = dataclasses.replace(recipe.phases[0], start=start)
         recipe = dataclasses.replace(recipe, phases=(first, *recipe.phases[1:]))
     return recipe_from(recipe.settings())
@@ -243,13 +259,20 @@ def _build(architecture: Architecture, images: ImageSet, size: tuple[int, int], 
     torch.manual_seed(Draws(seed).torch_seed(_BUILD))
     classes = len(images.classes)
     network = architecture.build(num_classes=classes, in_channels=images.channels, input_size=size)
-    shape = output_shape(network, (images.channels, *size), architecture.name)
-    if shape != (classes,):
-        raise ArgumentError(
-            f"{architecture.name} returns {'x'.join(map(str, shape)) or 'one number'} for an image; "
-            f"{images.source} has {classes} classes, and a classifier returns one logit for each"
-        )
+    output = run_once(network, (images.channels, *size), architecture.name)
+    TASK.check_output(output, classes, architecture.name)
     return network
+
+
+def _check_steps(
+    network: nn.Module, recipe: Recipe, images: ImageSet, size: tuple[int, int], name: str, num_images: int
+) -> None:
+    """Whether every step of a recipe can be taken: its patterns, its optimizers, its smallest batch."""
+    check_patterns(network, recipe)
+    for phase in recipe.phases:
+        make_optimizers(network, recipe.optimizers, phase)
+    smallest = num_images // -(-num_images // recipe.batch_size) // recipe.accumulate
+    run_once(network, (images.channels, *size), name, batch=max(1, smallest), training=True)
 
 
 def _header(
@@ -258,7 +281,7 @@ def _header(
     split: Split,
     canvas: Canvas,
     preprocessing: Preprocessing,
-    recipe: Recipe,
+    objective: Objective,
 ) -> ModelHeader:
     return ModelHeader(
         architecture=ArchitectureReference(
@@ -266,14 +289,15 @@ def _header(
             num_classes=len(images.classes),
             in_channels=images.channels,
             input_size=preprocessing.size,
+            arguments=dict(architecture.arguments),
             source=architecture.source,
             source_digest=architecture.source_digest,
         ),
         classes=images.classes,
         canvas=(canvas.height, canvas.width),
         preprocessing=preprocessing.settings(),
-        objective=architecture.objective,
-        objective_settings={"label_smoothing": recipe.label_smoothing},
+        objective=objective.name,
+        objective_settings=objective.settings(),
         split=SplitReference(digest=split.digest(images), seed=split.seed, rule=split.rule),
         data=images.source,
         versions=versions(),
@@ -407,14 +431,32 @@ def _check_unchanged(run: RunFolder, images: ImageSet, split: Split) -> None:
             )
 
 
-def _note_machine(args: dict[str, Any], reporter: Reporter) -> None:
+def _recorded_plan(recorded: Plan, device: str | None, reporter: Reporter) -> Plan:
+    """The run's own plan; on another device where that is asked for, or there is no such device here."""
+    if device is None:
+        try:
+            choose_device(recorded.device)
+        except ArgumentError:
+            device = "auto"
+            reporter.note(f"the run's device {recorded.device} is not here")
+    if device is None or str(choose_device(device)) == recorded.device:
+        return recorded
+    return Plan(device=str(choose_device(device)), threads=usable_cores())
+
+
+def _note_differences(args: dict[str, Any], job: Job, reporter: Reporter) -> None:
     """Say it where going on cannot be exact."""
-    plan = Plan(**args["plan"])
+    now = {
+        "machine": _machine(job.plan),
+        "versions": versions(),
+        "data": {"path": job.source.path},
+        "plan": dataclasses.asdict(job.plan),
+    }
     differences = [
-        f"{key} {args[group].get(key)} then, {value} now"
-        for group, now in (("machine", _machine(plan)), ("versions", versions()))
-        for key, value in now.items()
-        if args[group].get(key) != value
+        f"{key} {args.get(group, {}).get(key)} then, {value} now"
+        for group, values in now.items()
+        for key, value in values.items()
+        if args.get(group, {}).get(key) != value
     ]
     if differences:
         reporter.note(f"going on, but not exactly as one run would have: {'; '.join(differences)}")

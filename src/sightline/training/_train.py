@@ -9,7 +9,8 @@ from typing import Any
 from sightline.base import Finding
 from sightline.data import DEFAULT_BUDGET_MB, Part
 from sightline.evaluation import Evaluation, judge, write_report
-from sightline.inference import ResolvedModel, load_predictor, resolve
+from sightline.inference import ResolvedModel, load_predictor
+from sightline.records import read_model_file
 from sightline.training._fit import Job, Position, fit
 from sightline.training._recipe import Recipe
 from sightline.training._reporter import PlainReporter, Reporter
@@ -64,7 +65,7 @@ def train(
     allow_unreadable: bool = False,
     device: str = "auto",
     precision: str = "auto",
-    output: Path | None = None,
+    output: Path | str | None = None,
     exist_ok: bool = False,
     cache_mb: int = DEFAULT_BUDGET_MB,
     checkpoint_seconds: float = CHECKPOINT_SECONDS,
@@ -114,6 +115,7 @@ def resume(
     *,
     epochs: int | None = None,
     model: str | None = None,
+    device: str | None = None,
     checkpoint_seconds: float = CHECKPOINT_SECONDS,
     checkpoint_steps: int | None = None,
     reporter: Reporter | None = None,
@@ -128,6 +130,7 @@ def resume(
         run_folder: The run.
         epochs: A new total.
         model: `FILE.py:NAME`, if the run's network is a user's own.
+        device: Where to compute, if not where the run did; the plan is then timed anew.
         checkpoint_seconds: Longest time between two checkpoints.
         checkpoint_steps: Checkpoint after so many steps as well.
         reporter: Is told what happens; plain lines on standard error where None.
@@ -141,6 +144,7 @@ def resume(
         reporter or PlainReporter(),
         epochs=epochs,
         model=model,
+        device=device,
         checkpoint_seconds=checkpoint_seconds,
         checkpoint_steps=checkpoint_steps,
     )
@@ -177,6 +181,12 @@ def _finish(setup: Setup, position: Position) -> TrainingResult:
 
 
 def _best_of(job: Job) -> ResolvedModel:
-    """The best weights a run has written, with the network that it was given."""
-    spec = f"{job.architecture.source}@{job.run.best}" if job.architecture.source else str(job.run.best)
-    return resolve(spec)
+    """The best weights a run has written, in the network that it was given."""
+    header, weights = read_model_file(job.run.best)
+    return ResolvedModel(
+        spec=str(job.run.best),
+        architecture=job.architecture,
+        weights=weights,
+        header=header,
+        path=job.run.best,
+    )

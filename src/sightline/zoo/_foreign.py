@@ -72,7 +72,10 @@ def foreign_architecture(spec: str) -> Architecture:
         raise ArgumentError(f"{spec} needs {unknown[0]!r}; it may need only {', '.join(_OURS)}")
 
     def build(**ours: object) -> nn.Module:
-        network = target(**{name: value for name, value in ours.items() if name in taken})
+        try:
+            network = target(**{name: value for name, value in ours.items() if name in taken})
+        except Exception as error:  # whatever the user's code does wrong
+            raise ArgumentError(f"{spec} fails: {type(error).__name__}: {error}") from error
         if not isinstance(network, nn.Module):
             raise ArgumentError(f"{spec} returns {type(network).__name__}, not a torch.nn.Module")
         return network

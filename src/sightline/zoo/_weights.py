@@ -43,7 +43,7 @@ def load_weights(
         ModelFileError: if a name is missing, unknown, or of another shape; it names the first.
     """
     own = network.state_dict()
-    free = tuple(f"{path}." for path in (architecture.head, architecture.stem) if path) if adapt else ()
+    free = _ends(network, architecture) if adapt else ()
     new: list[str] = []
     for name, tensor in own.items():
         given = state.get(name)
@@ -61,6 +61,17 @@ def load_weights(
     kept = {name: tensor for name, tensor in state.items() if name not in new}
     network.load_state_dict(kept, strict=False)
     return WeightsLoaded(len(kept), tuple(new))
+
+
+def _ends(network: nn.Module, architecture: Architecture) -> tuple[str, ...]:
+    """What the names of the stem's and the head's parameters begin with.
+
+    Of a user's own network, whose record does not say it, the modules of the first and last parameter.
+    """
+    if architecture.head and architecture.stem:
+        return (f"{architecture.head}.", f"{architecture.stem}.")
+    names = [name for name, _ in network.named_parameters()]
+    return tuple(f"{name.rpartition('.')[0]}." for name in (*names[:1], *names[-1:]))
 
 
 def _shape(tensor: Tensor) -> str:

@@ -39,7 +39,7 @@ class CrossEntropy:
         right = (logits.detach().argmax(dim=1) == batch.targets).float().mean()
         yield "main", loss, {"loss": loss.detach(), "accuracy": right}
 
-    def decode(self, outputs: Tensor) -> Tensor:
+    def decode(self, outputs: Tensor, batch: Batch) -> Tensor:
         """Logits to probabilities. (N, classes) -> the same."""
         return outputs.float().softmax(dim=1)
 

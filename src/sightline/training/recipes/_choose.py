@@ -34,7 +34,12 @@ def choose_recipe(spec: str | None, *, num_images: int, channels: int, size: tup
     if not callable(function):
         raise ArgumentError(f"{spec} is {type(function).__name__}; expected a function that returns a Recipe")
     taken = {name: value for name, value in known.items() if name in inspect.signature(function).parameters}
-    recipe = function(**taken)
+    try:
+        recipe = function(**taken)
+    except Exception as error:  # whatever the user's code does wrong
+        raise ArgumentError(
+            f"{spec} fails: {type(error).__name__}: {' '.join(str(error).split())}"
+        ) from error
     if not isinstance(recipe, Recipe):
         raise ArgumentError(f"{spec} returns {type(recipe).__name__}, not a Recipe")
     return recipe

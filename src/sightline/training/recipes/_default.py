@@ -39,6 +39,6 @@ def default(*, num_images: int, channels: int, size: tuple[int, int]) -> Recipe:
         optimizers={"main": Optimizer(kind="adamw", lr=2e-3, weight_decay=0.05)},
         batch_size=batch_size,
         augmentation=augmentation,
-        label_smoothing=0.05,
+        objective={"label_smoothing": 0.05},
         clip_norm=5.0,
     )
