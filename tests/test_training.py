@@ -66,11 +66,11 @@ def own(in_tmp: Path) -> Path:
         ({"lr": -1.0}, "--lr must be above 0; it is -1.0"),
         ({"model": "net.py:raising"}, "net.py:raising fails: KeyError: 'oops'"),
         ({"model": "net.py:Failing"}, r"Failing cannot take an input of 1x8x8: .*failed: 'missing'"),
-        ({"model": "net.py:normed", "batch_size": 1}, r"1 images of 1x8x8: layer 2 \(BatchNorm1d\).*more than 1"),
+        ({"model": "net.py:normed", "batch_size": 1}, r"1 images of 1x8x8: layer 2 \(BatchNorm1d\).* than 1"),
         ({"weights": "nowhere"}, "no weights named 'nowhere'"),
         ({"recipe": "recipes.py:broken"}, r"recipes.py:broken fails: ValidationError: .*epochs"),
         ({"recipe": Recipe(phases=(Phase(epochs=1, trainable=("headd",)),))}, "'headd' names no parameter"),
-        ({"recipe": Recipe(phases=(Phase(epochs=1),), objective={"smoothing": 1})}, "cross_entropy: .*smoothing"),
+        ({"recipe": Recipe(phases=(Phase(epochs=1),), objective={"smooth": 1})}, "cross_entropy: .*smooth"),
         ({"select": "acuracy"}, "--select is 'acuracy'; did you mean accuracy"),
     ],
 )  # fmt: skip
