@@ -12,6 +12,7 @@ import pytest
 import torch
 from PIL import Image
 
+from sightline.base import DataError
 from sightline.data import (
     ImageSet,
     MemoryBatches,
@@ -62,6 +63,140 @@ def test_without_val_a_tenth_of_train_is_carved(make_folder: MakeFolder) -> None
 def test_a_class_folder_named_like_a_part_is_a_class(make_folder: MakeFolder) -> None:
     root = make_folder({"test": (0, 5), "control": (1, 5)})
     assert open_images(root).classes == ("control", "test")
+
+
+def test_train_that_holds_images_itself_is_a_class(make_folder: MakeFolder) -> None:
+    images = open_images(make_folder({"train": (0, 3), "car": (1, 3), "test": (2, 3)}))
+    assert images.classes == ("car", "test", "train")
+    assert set(images.parts) == {None}
+
+
+@pytest.mark.parametrize("train", ["train", "Training"])
+@pytest.mark.parametrize("training", [True, False])
+def test_a_folder_beside_train_must_be_a_part(make_folder: MakeFolder, train: str, training: bool) -> None:
+    layout = {f"{train}/a": (0, 5), f"{train}/b": (1, 5), "test/a": (0, 3), "test/b": (1, 3)}
+    root = make_folder(layout | {"unlabelled": (2, 4)})
+    with pytest.raises(
+        DataError,
+        match=f"images/unlabelled holds images, and .*images/{train} has class folders.*; allowed are test, "
+        "train, training, val, valid, validation; move unlabelled out",
+    ):
+        open_images(root, training=training)
+    shutil.rmtree(root / "unlabelled")
+    (root / "unlabelled").mkdir()
+    (root / "unlabelled" / "notes.txt").write_text("no image")
+    assert open_images(root).classes == ("a", "b")
+
+
+def test_parts_without_train_are_no_classes(make_folder: MakeFolder) -> None:
+    root = make_folder({"test/a": (0, 2), "test/b": (1, 2), "val/a": (0, 2), "val/b": (1, 2)})
+    with pytest.raises(DataError, match=r"has test and val but no train; to open one .*/images/test"):
+        open_images(root)
+
+
+@pytest.mark.parametrize("part", ["", "train/"])
+def test_the_first_folder_is_the_class(make_folder: MakeFolder, part: str) -> None:
+    folders = {"a/x": (0, 3), "a/y/z": (1, 2), "a": (4, 1), "b/x": (2, 3), "c": (3, 4)}
+    images = open_images(
+        make_folder({f"{part}{folder}": count for folder, count in reversed(folders.items())})
+    )
+    assert images.classes == ("a", "b", "c")
+    assert images.counts().tolist() == [6, 3, 4]
+    (finding,) = images.findings
+    assert (finding.level, finding.where) == ("info", f"{part}a/x/000.png")
+    assert finding.what == "8 of 13 images lie in sub-folders of a class folder"
+    assert "the first folder is the class" in finding.why
+
+
+def test_one_folder_too_high_says_which_to_open(make_folder: MakeFolder) -> None:
+    root = make_folder({"pets/cat": (0, 2), "pets/dog": (1, 2)})
+    with pytest.raises(DataError, match=r"only class 'pets'.*; if the folders .* open .*images/pets"):
+        open_images(root)
+
+
+def test_a_class_that_cannot_be_read_does_not_vanish(make_folder: MakeFolder) -> None:
+    root = make_folder({"a": (0, 170), "b": (1, 170)})
+    (root / "c").mkdir()
+    for i in range(3):
+        (root / "c" / f"{i}.png").write_bytes(b"")
+    expected = r"class 'c' has no readable image \(3 files, none readable\): c/0.png: the file is empty"
+    with pytest.raises(DataError, match=expected):
+        open_images(root)
+    with pytest.raises(DataError, match="none may be"):
+        open_images(root, training=False)
+    for training in (True, False):
+        images = open_images(root, training=training, allow_unreadable=True)
+        assert images.classes == ("a", "b")
+        warnings = [finding for finding in images.findings if "class 'c'" in finding.what]
+        assert [finding.level for finding in warnings] == ["warning"]
+
+
+def test_a_class_that_cannot_be_read_in_one_part_does_not_vanish(make_folder: MakeFolder) -> None:
+    root = make_folder({"train/a": (0, 99), "train/b": (1, 99), "test/a": (0, 50)})
+    (root / "test" / "b").mkdir()
+    (root / "test" / "b" / "0.png").write_bytes(b"")
+    with pytest.raises(DataError, match=r"class 'b' of test has no readable image \(1 file, none readable\)"):
+        open_images(root)
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_a_folder_without_images_is_named(make_folder: MakeFolder, training: bool) -> None:
+    root = make_folder({"a": (0, 3), "b": (1, 3)})
+    for folder in ("empty", "text", ".hidden"):
+        (root / folder).mkdir()
+    (root / "text" / "x.txt").write_text("x")
+    warnings = [f for f in open_images(root, training=training).findings if f.level == "warning"]
+    assert [f.where for f in warnings] == ["empty", "text"]
+    assert "a class without images is left out" in warnings[0].why
+
+
+def test_a_part_without_images_is_named(make_folder: MakeFolder) -> None:
+    root = make_folder({"train/a": (0, 3), "train/b": (1, 3), "test/a": (0, 3)})
+    for folder in ("test/b", "val", "docs", "docs/a"):
+        (root / folder).mkdir()
+    findings = open_images(root).findings
+    assert [(f.level, f.where) for f in findings] == [("warning", "test/b"), ("warning", "val")]
+
+
+def test_no_folder_is_entered_twice(make_folder: MakeFolder) -> None:
+    root = make_folder({"b": (0, 3), "c/deep": (1, 3)})
+    before = open_images(root)
+    (root / "b" / "up").symlink_to(root, target_is_directory=True)
+    (root / "b" / "other").symlink_to(root / "c" / "deep", target_is_directory=True)
+    images = open_images(root)
+    assert images.names == before.names
+    assert images.counts().tolist() == [3, 3]
+    (finding,) = (f for f in images.findings if "entered" in f.what)
+    assert (finding.level, finding.where) == ("info", "b/other")
+    assert finding.what.startswith("2 folders")
+    assert finding.what.endswith("(b/other, b/up)")
+
+
+def test_linked_folders_are_classes(make_folder: MakeFolder) -> None:
+    store = make_folder({"x": (0, 3), "y": (1, 2)}, name="store")
+    root = store.parent / "links"
+    root.mkdir()
+    for name, target in (("one", "x"), ("two", "y")):
+        (root / name).symlink_to(store / target, target_is_directory=True)
+    images = open_images(root)
+    assert images.names == ("one/000.png", "one/001.png", "one/002.png", "two/000.png", "two/001.png")
+    assert images.findings == ()
+
+
+def test_a_folder_that_cannot_be_listed_is_named(
+    three_classes: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The system's refusal is played, since root is refused nothing."""
+    real = os.scandir
+
+    def scandir(path):  # type: ignore[no-untyped-def]
+        if os.fspath(path).rstrip("/").endswith("seven"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return real(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    with pytest.raises(DataError, match=r"the folder .*images/seven cannot be listed: Permission denied"):
+        open_images(three_classes)
 
 
 def test_other_files_are_said_and_passed_over(three_classes: Path) -> None:
@@ -134,6 +269,58 @@ def test_a_changed_file_is_read_again_and_an_unchanged_one_is_not(
     assert read == [changed]
     assert after.digests[0] != before.digests[0]
     assert after.one_size is None
+
+
+def read_by(monkeypatch: pytest.MonkeyPatch, images: Path) -> list[str]:
+    """Open a set; names of the files that were read for it."""
+    import sightline.data._index as index
+
+    read: list[str] = []
+    with monkeypatch.context() as patch:
+        real = index.read_record
+        patch.setattr(index, "read_record", lambda path: read.append(path.name) or real(path))
+        open_images(images, allow_unreadable=True)
+    return read
+
+
+def test_what_the_system_refused_is_asked_again(
+    make_folder: MakeFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = make_folder({"a": (0, 2), "b": (1, 2)})
+    (root / "a" / "broken.png").write_bytes(b"no image")
+    (root / "b" / "locked.png").write_bytes((root / "b" / "000.png").read_bytes())
+    real = Path.read_bytes
+
+    def read_bytes(path: Path) -> bytes:
+        if path.name == "locked.png":
+            raise PermissionError(13, "Permission denied", str(path))
+        return real(path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "read_bytes", read_bytes)
+        assert open_images(root, allow_unreadable=True).left_out == ("a/broken.png", "b/locked.png")
+    assert read_by(monkeypatch, root) == ["locked.png"]
+    assert read_by(monkeypatch, root) == []
+    assert open_images(root, allow_unreadable=True).left_out == ("a/broken.png",)
+
+
+def test_what_another_version_said_is_not_believed(
+    make_folder: MakeFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import PIL
+
+    import sightline.data._index as index
+
+    root = make_folder({"a": (0, 2), "b": (1, 2)})
+    assert len(read_by(monkeypatch, root)) == 4
+    assert read_by(monkeypatch, root) == []
+    with monkeypatch.context() as patch:
+        patch.setattr(PIL, "__version__", "0.0")
+        assert len(read_by(monkeypatch, root)) == 4
+    assert len(read_by(monkeypatch, root)) == 4
+    monkeypatch.setattr(index, "_FORMAT", index._FORMAT + 1)
+    assert len(read_by(monkeypatch, root)) == 4
+    assert read_by(monkeypatch, root) == []
 
 
 # Splits

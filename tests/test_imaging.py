@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -71,6 +72,49 @@ def test_exif_orientation_is_applied(tmp_path: Path) -> None:
     assert decode_array(path, 1)[0, 1, 0] == 255
 
 
+@pytest.mark.parametrize("orientation", range(9))
+@pytest.mark.parametrize("size", [(1023, 1020), (1020, 1023), (640, 427)])
+def test_the_sides_are_exchanged_by_exif_alone(
+    tmp_path: Path, size: tuple[int, int], orientation: int
+) -> None:
+    """A drafted JPEG is no witness: an eighth of 1023x1020 is square."""
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    image = Image.new("RGB", size)
+    path = save(tmp_path / "x.jpg", image, **({"exif": exif} if orientation else {}))
+    record = read_record(path)
+    assert (record.width, record.height) == decode(path, 3).size
+    assert (record.width, record.height) == (size[::-1] if orientation >= 5 else size)
+    small = decode(path, 3, (100, 60))
+    assert (small.width > small.height) == (record.width > record.height) or size != (640, 427)
+
+
+def test_a_broken_exif_exchanges_nothing(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    path = save(tmp_path / "x.jpg", Image.new("RGB", (64, 40)), exif=exif)
+    content = path.read_bytes()
+    path.write_bytes(content.replace(b"MM\0*", b"MM??").replace(b"II*\0", b"II??"))
+    assert path.read_bytes() != content
+    record = read_record(path)
+    assert (record.width, record.height, record.error) == (64, 40, "")
+    assert decode(path, 3, (32, 20)).size == (32, 20)
+
+
+def test_a_lack_of_memory_is_not_held_against_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = save(tmp_path / "x.png", Image.new("L", (4, 4)))
+
+    def load(self: Image.Image) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr("PIL.ImageFile.ImageFile.load", load)
+    record = read_record(path)
+    assert "MemoryError" in record.error
+    assert record.digest == ""
+
+
 def test_a_jpeg_may_be_read_small_for_training_only(tmp_path: Path) -> None:
     path = save(tmp_path / "china.jpg", Image.fromarray(photograph("china")))
     assert decode(path, 3).size == (640, 427)
@@ -104,6 +148,69 @@ def test_deep_files_are_refused_by_name_not_cut(tmp_path: Path) -> None:
         with pytest.raises(UnreadableImageError, match="bits a channel; only 8 can be read yet"):
             decode(path, 1)
         assert "bits a channel" in read_record(path).error, what
+
+
+def jpeg2000(no_jp2: bool, image: Image.Image | None = None) -> bytearray:
+    file = BytesIO()
+    image = image or Image.fromarray(photograph("china")).resize((40, 30))
+    image.save(file, "JPEG2000", no_jp2=no_jp2)
+    return bytearray(file.getvalue())
+
+
+@pytest.mark.parametrize("no_jp2", [True, False])
+def test_deep_jpeg_2000_is_refused_though_pillow_cuts_it(tmp_path: Path, no_jp2: bool) -> None:
+    colour = jpeg2000(no_jp2)
+    grey = jpeg2000(no_jp2, Image.fromarray(np.arange(48, dtype=np.uint16).reshape(6, 8) * 1000))
+    (tmp_path / "8.jp2").write_bytes(colour)
+    record = read_record(tmp_path / "8.jp2")
+    assert (record.width, record.height, record.channels, record.error) == (40, 30, 3, "")
+    siz = colour.index(b"\xff\x4f\xff\x51")
+    assert colour[siz + 42 : siz + 51 : 3] == bytes([7, 7, 7])
+    deep = colour.copy()
+    deep[siz + 45] = 11  # the second of three channels
+    signed = colour.copy()
+    signed[siz + 42] = 0x80 | 15
+    for name, content, bits in (("grey", grey, 16), ("deep", deep, 12), ("signed", signed, 16)):
+        (tmp_path / name).write_bytes(content)
+        assert read_record(tmp_path / name).error.startswith(f"{bits} bits a channel; only 8"), name
+
+
+def test_the_boxes_of_jpeg_2000_are_read_too() -> None:
+    content = jpeg2000(no_jp2=False)
+    ihdr = content.index(b"ihdr") + 4
+    assert content[ihdr + 10] == 7
+
+    def refused(changed: bytearray) -> str:
+        try:
+            decode(bytes(changed), 3)
+        except UnreadableImageError as error:
+            return str(error)
+        return ""
+
+    deep = content.copy()
+    deep[ihdr + 10] = 9
+    assert refused(deep).startswith("10 bits a channel")
+    # Depths that differ: 255 in ihdr, and a box that lists them.
+    jp2h = content.index(b"jp2h") - 4
+    differ = content.copy()
+    differ[ihdr + 10] = 255
+    assert refused(differ) == ""
+    for depths, said in ((b"\x07\x07\x07", ""), (b"\x07\x0b\x07", "12 bits a channel")):
+        box = (8 + 3).to_bytes(4) + b"bpcc" + depths
+        listed = differ[: ihdr + 14] + box + differ[ihdr + 14 :]
+        listed[jp2h : jp2h + 4] = (int.from_bytes(content[jp2h : jp2h + 4]) + len(box)).to_bytes(4)
+        assert refused(listed).startswith(said)
+        assert bool(refused(listed)) == bool(said)
+    # The box of the codestream may say its length in eight bytes, or not at all.
+    jp2c = deep.index(b"jp2c") - 4
+    signature = content[:jp2c]
+    stream = content[jp2c + 8 :]
+    stream[42] = 9
+    for head in (
+        b"\0\0\0\0jp2c",
+        b"\0\0\0\1jp2c" + (16 + len(stream)).to_bytes(8),
+    ):
+        assert refused(signature + head + stream).startswith("10 bits a channel")
 
 
 def test_broken_files_say_why(tmp_path: Path) -> None:

@@ -2,6 +2,8 @@
 
 The index is keyed by relative path, size and modification time; a file that changed is read again. What it
 holds of a file includes a digest of the bytes, so that anything derived from pixels is keyed by content.
+Only what was read from bytes is kept: a refusal of the operating system may be over the next time. An index
+of another format or another Pillow is not used, since they may say something else of the same bytes.
 """
 
 from __future__ import annotations
@@ -14,12 +16,17 @@ import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+import PIL
+
 from sightline.base import StorageError, cache_folder, write_text
 from sightline.imaging import ImageRecord, read_record
 from sightline.machine import usable_cores, worker_pool
 
 Progress = Callable[[str, int, int], None]
 """Called with what is being done, how many are done, how many there are."""
+
+_FORMAT = 2
+"""Of the index. Raise it with every change in what `read_record` says of a file, as when it reads more."""
 
 _PARALLEL_FROM = 2_000
 _CHUNK = 256
@@ -47,13 +54,15 @@ def read_records(root: Path, names: list[str], progress: Progress | None = None)
     for i, record in zip(missing, _read_all([root / names[i] for i in missing], progress), strict=True):
         records[i] = record
     complete = [record for record in records if record is not None]
-    if missing:
-        lines = {
+    if any(complete[i].digest for i in missing):
+        files = {
             name: [*stamp, *dataclasses.astuple(record)]
             for name, stamp, record in zip(names, stamps, complete, strict=True)
+            if record.digest
         }
+        index = {"format": _FORMAT, "pillow": PIL.__version__, "files": files}
         with contextlib.suppress(StorageError):  # a cache that cannot be written is only slower next time
-            write_text(path, json.dumps(lines, separators=(",", ":")))
+            write_text(path, json.dumps(index, separators=(",", ":")))
     return complete
 
 
@@ -82,7 +91,9 @@ def _stamp(path: Path) -> tuple[int, int]:
 
 def _load(path: Path) -> dict[str, tuple[tuple[int, int], ImageRecord]]:
     try:
-        lines = json.loads(path.read_text())
-        return {name: ((line[0], line[1]), ImageRecord(*line[2:])) for name, line in lines.items()}
-    except (OSError, ValueError, TypeError, IndexError, AttributeError):
+        index = json.loads(path.read_text())
+        if (index["format"], index["pillow"]) != (_FORMAT, PIL.__version__):
+            return {}
+        return {name: ((line[0], line[1]), ImageRecord(*line[2:])) for name, line in index["files"].items()}
+    except (OSError, ValueError, TypeError, LookupError, AttributeError):
         return {}

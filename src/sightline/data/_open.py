@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections import Counter
+from collections import Counter, defaultdict, deque
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,9 @@ EMBEDDED = ("digits",)
 
 MAX_UNREADABLE = 0.01
 """The largest fraction of files that may be unreadable before opening a set for training is an error."""
+
+Place = tuple[Part | None, str]
+"""The part, if folders say one, and the class of an image."""
 
 _PART_FOLDERS: dict[str, Part] = {
     "train": "train",
@@ -39,18 +43,23 @@ def open_images(
 ) -> ImageSet:
     """Open a set of labelled images.
 
+    A class is the first folder below the root, or below a part; images deeper than that keep it. Whatever
+    begins with a dot is passed over.
+
     Args:
         source: A folder `root/<class>/*` or `root/{train,val|valid|validation,test}/<class>/*`; or the
             name of an embedded set. A name is a path if the path exists.
         training: Whether a network is to be trained on them: there must be two classes or more, train must
-            have every class, and up to 1 % of the files may be unreadable. Otherwise none may be.
+            have every class, and up to 1 % of the files may be unreadable, but not all of a class.
+            Otherwise none may be.
         allow_unreadable: Allow any number of unreadable files. They are left out, named and counted in
-            `findings`, never replaced.
+            `findings`, never replaced; so is a class that is left with none.
         progress: Told how far reading is.
 
     Raises:
         DataError: if there is no such set, it has no images or only one class, a class of one part is
-            missing from train, or too many files are unreadable.
+            missing from train, a folder beside train is no part, a folder cannot be listed, or too many
+            files are unreadable.
     """
     path = Path(source)
     if path.is_dir():
@@ -90,56 +99,107 @@ def _open_digits() -> ImageSet:
 def _open_folder(
     source: str, root: Path, training: bool, allow_unreadable: bool, progress: Progress | None
 ) -> ImageSet:
-    names, others = _list_files(root)
-    if not names:
+    listed, others, folders, again = _list_files(source, root)
+    if not listed:
         raise DataError(f"{source} holds no images: no file ending in {', '.join(sorted(EXTENSIONS))}")
-    has_parts = _has_parts(names)
-    parts, classes_of = zip(*(_place(source, shown(name), has_parts) for name in names), strict=True)
-    records = read_records(root, names, progress)
+    names = [shown(name) for name in listed]
+    has_parts = _has_parts(source, names)
+    places = [_place(source, name, has_parts) for name in names]
+    records = read_records(root, listed, progress)
     for i, name in enumerate(names):
-        if shown(name) != name:
+        if name != listed[i]:
             records[i] = ImageRecord(0, 0, 0, "", "its name is not valid UTF-8; rename it")
-    names = [shown(name) for name in names]
     good = [i for i, record in enumerate(records) if not record.error]
-    bad = [i for i, record in enumerate(records) if record.error]
+    errors = {name: record.error for name, record in zip(names, records, strict=True) if record.error}
+    lost = _unreadable_classes(names, places, errors)
+    gone = lost + _empty_folders(folders, names, has_parts)
     findings = [_other_files(others)] if others else []
-    if bad:
+    if errors:
+        if good and lost and training and not allow_unreadable:
+            raise DataError(f"{source}: {lost[0].what}; {lost[0].do}, or leave it out by --allow-unreadable")
         limit = 1.0 if allow_unreadable else MAX_UNREADABLE if training else 0.0
-        findings.append(_unreadable(source, names, [records[i].error for i in bad], bad, limit))
-    classes = tuple(sorted({classes_of[i] for i in good}, key=_natural))
+        findings.append(_unreadable(source, len(names), errors, limit))
     if not good:
         raise DataError(f"{source} has no readable image")
+    findings += gone
+    deeper = [name for name in names if name.count("/") > 1 + has_parts]
+    if deeper:
+        findings.append(_sub_folders(deeper, len(names)))
+    if again:
+        findings.append(_entered_once(again))
+    classes = tuple(sorted({places[i][1] for i in good}, key=_natural))
     if training:
-        _check_classes(source, classes, [(parts[i], classes_of[i]) for i in good])
+        hints = [finding.what for finding in gone]
+        if deeper and not has_parts:
+            hints.append(f"if the folders in it are the classes, open {source}/{classes[0]}")
+        _check_classes(source, classes, [places[i] for i in good], hints)
     position = {name: index for index, name in enumerate(classes)}
     return ImageSet(
         source=source,
         root=root,
         names=tuple(names[i] for i in good),
-        targets=np.array([position[classes_of[i]] for i in good], dtype=np.int64),
+        targets=np.array([position[places[i][1]] for i in good], dtype=np.int64),
         classes=classes,
         channels=max(records[i].channels for i in good),
         sizes=np.array([(records[i].height, records[i].width) for i in good], dtype=np.int32),
         digests=tuple(records[i].digest for i in good),
-        parts=tuple(parts[i] for i in good),
+        parts=tuple(places[i][0] for i in good),
         findings=tuple(findings),
-        left_out=tuple(names[i] for i in bad),
+        left_out=tuple(errors),
     )
 
 
-def _list_files(root: Path) -> tuple[list[str], list[str]]:
-    """Image files and other files below a folder, relative and sorted; hidden ones are passed over."""
+def _list_files(source: str, root: Path) -> tuple[list[str], list[str], list[str], list[str]]:
+    """What is below a folder, as sorted relative paths; whatever begins with a dot is passed over.
+
+    Links are followed once all else is known, and no folder is entered twice, so that a link to a folder
+    above adds nothing and an image has the class of the folder it really lies in.
+
+    Returns:
+        Image files, other files, folders, and those of the folders that were not entered again.
+
+    Raises:
+        DataError: if a folder cannot be listed.
+    """
     images: list[str] = []
     others: list[str] = []
-    for folder, folders, files in os.walk(root, followlinks=True):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        relative = Path(folder).relative_to(root).as_posix()
-        prefix = "" if relative == "." else f"{relative}/"
-        for name in files:
-            if not name.startswith("."):
-                kept = images if os.path.splitext(name)[1].lower() in EXTENSIONS else others  # noqa: PTH122
-                kept.append(prefix + name)
-    return sorted(images), sorted(others)
+    folders: list[str] = []
+    again: list[str] = []
+    entered: set[tuple[int, int]] = set()
+    pending, links = deque([""]), deque[str]()
+    while pending or links:
+        prefix = (pending or links).popleft()
+        try:
+            with os.scandir(root / prefix) as entries:
+                inside = sorted((e.name, _is_folder(e), e.is_symlink()) for e in entries if e.name[0] != ".")
+            status = os.stat(root / prefix)  # noqa: PTH116
+        except OSError as error:
+            reason = error.strerror or "it cannot be read"
+            raise DataError(
+                f"the folder {shown(str(Path(source) / prefix))} cannot be listed: {reason}"
+            ) from error
+        if (status.st_dev, status.st_ino) in entered:
+            again.append(prefix.removesuffix("/"))
+            continue
+        entered.add((status.st_dev, status.st_ino))
+        for name, is_folder, is_link in inside:
+            if is_folder:
+                folders.append(prefix + name)
+                (links if is_link else pending).append(f"{prefix}{name}/")
+            else:
+                (images if _is_image(name) else others).append(prefix + name)
+    return sorted(images), sorted(others), sorted(folders), sorted(again)
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link that cannot be followed is named: as an unreadable image, or on listing it
+        return not _is_image(entry.name)
+
+
+def _is_image(name: str) -> bool:
+    return os.path.splitext(name)[1].lower() in EXTENSIONS  # noqa: PTH122
 
 
 def shown(name: str) -> str:
@@ -147,24 +207,42 @@ def shown(name: str) -> str:
     return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
-def _has_parts(names: list[str]) -> bool:
-    """Whether the top folders are train, val, test rather than classes."""
-    tops = {name.split("/")[0] for name in names}
-    return "train" in {_PART_FOLDERS.get(top.lower()) for top in tops} and all(
-        top.lower() in _PART_FOLDERS for top in tops
-    )
+def _has_parts(source: str, names: list[str]) -> bool:
+    """Whether the top folders are train, val, test rather than classes.
+
+    They are if train has class folders, and then no other folder may hold images: it would be read as
+    neither. A folder called train or test that holds images itself, among others, is a class.
+    """
+    tops = {
+        name.split("/")[0]: _PART_FOLDERS.get(name.split("/")[0].lower()) for name in names if "/" in name
+    }
+    with_folders = {name.split("/")[0] for name in names if name.count("/") > 1}
+    train = sorted(top for top in with_folders if tops[top] == "train")
+    unknown = sorted(top for top, part in tops.items() if part is None)
+    if train and unknown:
+        raise DataError(
+            f"{source}/{unknown[0]} holds images, and {source}/{train[0]} has class folders, so that folders "
+            f"beside it are parts; allowed are {', '.join(sorted(_PART_FOLDERS))}; move {unknown[0]} out of "
+            f"{source}, or rename {train[0]} if it is a class"
+        )
+    if not unknown and "train" not in tops.values() and all(name.count("/") > 1 for name in names):
+        raise DataError(
+            f"{source} has {' and '.join(sorted(tops))} but no train; "
+            f"to open one part by itself, name it: {source}/{min(tops)}"
+        )
+    return not unknown and "train" in tops.values()
 
 
-def _place(source: str, name: str, has_parts: bool) -> tuple[Part | None, str]:
-    """The part and the class that a relative path says."""
+def _place(source: str, name: str, has_parts: bool) -> Place:
+    """The part and the class that a relative path says: the class is the first folder."""
     folders = name.split("/")[:-1]
-    part = _PART_FOLDERS[folders.pop(0).lower()] if has_parts else None
+    part = _PART_FOLDERS[folders.pop(0).lower()] if has_parts and folders else None
     if not folders:
         raise DataError(
             f"{source}/{name} lies in no class folder; expected {source}/<class>/<image> "
             f"or {source}/train/<class>/<image>"
         )
-    return part, "/".join(folders)
+    return part, folders[0]
 
 
 def _natural(name: str) -> tuple[int, int, str]:
@@ -172,9 +250,10 @@ def _natural(name: str) -> tuple[int, int, str]:
     return (0, int(name), name) if name.isascii() and name.isdigit() else (1, 0, name)
 
 
-def _check_classes(source: str, classes: tuple[str, ...], placed: list[tuple[Part | None, str]]) -> None:
+def _check_classes(source: str, classes: tuple[str, ...], placed: list[Place], hints: list[str]) -> None:
     if len(classes) < 2:
-        raise DataError(f"{source} has only class {classes[0]!r}; a classifier needs at least two classes")
+        needed = "; ".join(["a classifier needs at least two classes", *hints[:3]])
+        raise DataError(f"{source} has only class {classes[0]!r}; {needed}")
     train = {name for part, name in placed if part in ("train", None)}
     for part, name in placed:
         if name not in train:
@@ -184,29 +263,93 @@ def _check_classes(source: str, classes: tuple[str, ...], placed: list[tuple[Par
 
 
 def _other_files(others: list[str]) -> Finding:
-    endings = Counter(Path(name).suffix or Path(name).name for name in others)
+    endings = Counter(Path(name).suffix or Path(name).name for name in map(shown, others))
     listed = ", ".join(f"{count} {ending}" for ending, count in endings.most_common(4))
     return Finding(
         level="info",
-        where=others[0],
+        where=shown(others[0]),
         what=f"{len(others)} files are not images by name ({listed})",
         why="they are passed over",
         do="rename a file if it is an image",
     )
 
 
-def _unreadable(source: str, names: list[str], errors: list[str], bad: list[int], limit: float) -> Finding:
-    share = len(bad) / len(names)
-    first = "; ".join(f"{names[i]}: {error}" for i, error in zip(bad[:3], errors, strict=False))
-    more = f"; and {len(bad) - 3} more" if len(bad) > 3 else ""
-    what = f"{len(bad)} of {len(names)} files cannot be read ({first}{more})"
-    if share > limit:
+def _unreadable(source: str, num_files: int, errors: dict[str, str], limit: float) -> Finding:
+    first = "; ".join(f"{name}: {error}" for name, error in islice(errors.items(), 3))
+    more = f"; and {len(errors) - 3} more" if len(errors) > 3 else ""
+    what = f"{len(errors)} of {num_files} files cannot be read ({first}{more})"
+    if len(errors) / num_files > limit:
         allowed = f"at most {limit:.0%} may be" if limit else "none may be"
         raise DataError(f"{source}: {what}; {allowed} without --allow-unreadable")
     return Finding(
         level="warning",
-        where=names[bad[0]],
+        where=next(iter(errors)),
         what=what,
         why="they are left out, not replaced",
         do="mend or remove them",
+    )
+
+
+def _unreadable_classes(names: list[str], places: list[Place], errors: dict[str, str]) -> list[Finding]:
+    """Classes, or classes of one part, of which no file can be read."""
+    readable = {place for name, place in zip(names, places, strict=True) if name not in errors}
+    somewhere = {label for _, label in readable}
+    files: dict[Place, list[str]] = defaultdict(list)
+    for name, (part, label) in zip(names, places, strict=True):
+        if (part, label) not in readable:
+            files[part if label in somewhere else None, label].append(name)
+    return [
+        Finding(
+            level="warning",
+            where=of_class[0],
+            what=f"class {label!r}{f' of {part}' if part else ''} has no readable image "
+            f"({len(of_class)} file{'s' * (len(of_class) > 1)}, none readable): "
+            f"{of_class[0]}: {errors[of_class[0]]}",
+            why="the class is left out, and what it shows will be taken for another",
+            do="mend its files",
+        )
+        for (part, label), of_class in files.items()
+    ]
+
+
+def _empty_folders(folders: list[str], names: list[str], has_parts: bool) -> list[Finding]:
+    """Class folders without a file that is an image by name; of parts, also a part without one."""
+    holding = {name.rsplit("/", depth)[0] for name in names for depth in range(1, name.count("/") + 1)}
+    findings = []
+    for folder in map(shown, folders):
+        is_class = folder.count("/") == has_parts
+        if has_parts and folder.split("/")[0].lower() not in _PART_FOLDERS:
+            is_class = False
+        is_part = has_parts and folder.lower() in _PART_FOLDERS
+        if folder not in holding and (is_class or is_part):
+            findings.append(
+                Finding(
+                    level="warning",
+                    where=folder,
+                    what=f"the folder {folder!r} holds no image",
+                    why=f"a {'part' if is_part else 'class'} without images is left out",
+                    do="add its images, or remove it",
+                )
+            )
+    return findings
+
+
+def _sub_folders(deeper: list[str], num_files: int) -> Finding:
+    return Finding(
+        level="info",
+        where=deeper[0],
+        what=f"{len(deeper)} of {num_files} images lie in sub-folders of a class folder",
+        why="the first folder is the class, whatever is below it",
+        do="nothing; if the sub-folders are the classes, open the folder that they lie in",
+    )
+
+
+def _entered_once(again: list[str]) -> Finding:
+    return Finding(
+        level="info",
+        where=shown(again[0]),
+        what=f"{len(again)} folders are links to, or mounts of, folders that were entered before "
+        f"({', '.join(map(shown, again[:4]))})",
+        why="each folder is entered once, so that no image counts twice",
+        do="remove the links",
     )

@@ -25,6 +25,7 @@ EXTENSIONS = frozenset(
 
 _GREY_MODES = ("1", "L", "LA", "La")
 _DEEP_MODES = ("I", "F")
+_CODESTREAM = b"\xff\x4f\xff\x51"  # of JPEG 2000: the markers SOC and SIZ
 _MAX_PIXELS = 178_956_970  # Pillow's own limit, above which a file may be a decompression bomb
 
 
@@ -42,7 +43,7 @@ class ImageRecord:
     channels: int
     """1 for grey, 3 for colour; 0 where unreadable."""
     digest: str
-    """BLAKE2b-128 of the file's bytes, hexadecimal."""
+    """BLAKE2b-128 of the file's bytes, hexadecimal; empty where the machine, not the file, is at fault."""
     error: str
     """Why the file cannot be read; empty where it can."""
 
@@ -56,15 +57,18 @@ def read_record(path: Path) -> ImageRecord:
     digest = hashlib.blake2b(content, digest_size=16).hexdigest()
     try:
         image = _open(content)
-        image.draft(None, (64, 64))  # still reads every byte of a JPEG, at an eighth of its cost
-        width, height = _size_before_draft(content, image)
-        decoded = _oriented(image)
-        if (decoded.width > decoded.height) != (width > height) and width != height:
-            width, height = height, width
+        whole = image.size
+        drafted = image.draft(None, (64, 64))  # still reads every byte of a JPEG, at an eighth of its cost
+        decoded, exchanged = _oriented(image)
+        if drafted is None:
+            whole = decoded.size
+        elif exchanged:
+            whole = (whole[1], whole[0])
         channels = 1 if _is_grey(decoded) else 3
     except UnreadableImageError as error:
-        return ImageRecord(0, 0, 0, digest, str(error))
-    return ImageRecord(width, height, channels, digest, "")
+        short_of_memory = isinstance(error.__cause__, MemoryError)
+        return ImageRecord(0, 0, 0, "" if short_of_memory else digest, str(error))
+    return ImageRecord(*whole, channels, digest, "")
 
 
 def decode(source: Path | bytes, channels: int, at_least: tuple[int, int] | None = None) -> Image.Image:
@@ -86,11 +90,11 @@ def decode(source: Path | bytes, channels: int, at_least: tuple[int, int] | None
     except OSError as error:
         raise UnreadableImageError(error.strerror or "cannot be read") from error
     image = _open(content)
-    if at_least is not None:
-        if image.getexif().get(0x0112, 1) >= 5:  # the sides are exchanged by EXIF
+    if at_least is not None and image.format in ("JPEG", "MPO"):
+        if _exchanges_sides(image):
             at_least = (at_least[1], at_least[0])
         image.draft(None, at_least)
-    return _flat(_oriented(image), "L" if channels == 1 else "RGB")
+    return _flat(_oriented(image)[0], "L" if channels == 1 else "RGB")
 
 
 def decode_array(source: Path | bytes, channels: int) -> NDArray[np.uint8]:
@@ -138,13 +142,54 @@ def _bits(image: Image.Image, content: bytes) -> int:
     if image.format == "PPM" and content[:2] in (b"P5", b"P6", b"P2", b"P3"):
         words = [w for line in content[:1024].split(b"\n") for w in line.split(b"#")[0].split()]
         return int(words[3]).bit_length() if len(words) > 3 and words[3].isdigit() else 8
+    if image.format == "JPEG2000":
+        return _jpeg2000_bits(content)
     if image.mode.startswith("I;16"):
         return 16
     return 32 if image.mode in _DEEP_MODES else 8
 
 
-def _oriented(image: Image.Image) -> Image.Image:
-    """Decode the pixels and turn them as EXIF says."""
+def _jpeg2000_bits(content: bytes) -> int:
+    """Bits of the deepest channel or palette entry: by the boxes of a JP2 file, and by its codestream.
+
+    Source: ISO/IEC 15444-1, A.5.1 (SIZ) and I.5.3 (boxes). A depth is stored less one under a bit of sign.
+    """
+    depths = bytearray()
+    at = 0
+    while not content.startswith(_CODESTREAM, at) and at + 8 <= len(content):
+        length, kind = int.from_bytes(content[at : at + 4]), content[at + 4 : at + 8]
+        start = at + 8
+        if length == 1:  # it follows, in eight bytes
+            length, start = int.from_bytes(content[start : start + 8]), start + 8
+        if kind in (b"jp2h", b"jp2c"):  # what it holds comes next
+            at = start
+            continue
+        if at + length < start:  # 0: the last box, and no codestream
+            break
+        at += length
+        if kind == b"ihdr":
+            depths += content[start + 10 : start + 11].replace(b"\xff", b"")  # 255: they differ, see bpcc
+        elif kind == b"bpcc":
+            depths += content[start:at]
+        elif kind == b"pclr":
+            depths += content[start + 3 : start + 3 + int.from_bytes(content[start + 2 : start + 3])]
+    if content.startswith(_CODESTREAM, at):
+        depths += content[at + 42 : at + 42 + 3 * int.from_bytes(content[at + 40 : at + 42]) : 3]
+    return max(((depth & 0x7F) + 1 for depth in depths), default=8)
+
+
+def _exchanges_sides(image: Image.Image) -> bool:
+    """Whether EXIF says that rows are shown as columns."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return image.getexif().get(0x0112, 1) in (5, 6, 7, 8)
+    except Exception:  # broken EXIF says nothing
+        return False
+
+
+def _oriented(image: Image.Image) -> tuple[Image.Image, bool]:
+    """Decode the pixels and turn them as EXIF says; and whether that exchanged the sides."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -154,17 +199,10 @@ def _oriented(image: Image.Image) -> Image.Image:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            return ImageOps.exif_transpose(image)
+            exchanged = _exchanges_sides(image)
+            return ImageOps.exif_transpose(image), exchanged
     except Exception:  # broken EXIF says nothing about the pixels, which are whole
-        return image
-
-
-def _size_before_draft(content: bytes, image: Image.Image) -> tuple[int, int]:
-    """A JPEG's full size; `draft` has already shrunk what the image says of itself."""
-    if image.format not in ("JPEG", "MPO"):
-        return image.size
-    with Image.open(io.BytesIO(content)) as full:
-        return full.size
+        return image, False
 
 
 def _is_grey(image: Image.Image) -> bool:
