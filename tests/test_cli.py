@@ -229,6 +229,70 @@ def test_an_unreadable_image_is_reported_and_the_others_are_predicted(run: Path,
     assert "1 of 2 images could not be read" in result.stderr
 
 
+def test_an_unreadable_image_has_a_row_of_csv(run: Path, three_classes: Path) -> None:
+    bad = three_classes / "one" / "bad.png"
+    bad.write_bytes(b"no image")
+    result = sightline("predict", run, bad, three_classes / "one" / "000.png", "--csv", "--topk", "2")
+    assert result.exit_code == 1
+    first, *others = csv.DictReader(result.stdout.splitlines())
+    error = "not an image, or its header is broken"
+    assert first == {"path": str(bad), "rank": "", "class": "", "probability": "", "error": error}
+    assert [(row["rank"], row["error"]) for row in others] == [("1", ""), ("2", "")]
+
+
+@pytest.mark.parametrize("kind", ["P2", "P5", "P6"])
+def test_an_image_that_is_valid_text_is_read_from_standard_input(run: Path, kind: str) -> None:
+    """Every byte is an ASCII letter or blank."""
+    shape = (8, 8, 3) if kind == "P6" else (8, 8)
+    pixels = np.random.default_rng(0).integers(ord("A"), ord("Z"), shape, dtype=np.uint8)
+    header = f"{kind}\n# a comment\n8 8\n255\n".encode()
+    content = header + (" ".join(map(str, pixels.flat)).encode() if kind == "P2" else pixels.tobytes())
+    content.decode("ascii")
+    (piped,) = succeed("predict", run, "-", "--json", stdin=content).stdout.splitlines()
+    Path("image.ppm").write_bytes(content)
+    (file,) = succeed("predict", run, "image.ppm", "--json").stdout.splitlines()
+    assert json.loads(piped) == json.loads(file) | {"path": "-"}
+
+
+@pytest.mark.parametrize(
+    ("content", "error"),
+    [
+        (b"P2\n2 2\n65535\n1 2 3 4\n", "16 bits a channel"),
+        (b"P5\n8 8\n255\nshort", "broken or truncated"),
+        (b"\x89PNG\r\n\x1a\nbroken", "not an image, or its header is broken"),
+        (b"\x00\x01\x02", "not an image, or its header is broken"),
+        (b"version https://git-lfs.github.com/spec/v1\n", "a Git LFS pointer, not the image itself"),
+    ],
+)
+def test_an_image_on_standard_input_that_cannot_be_used_is_reported(
+    run: Path, content: bytes, error: str
+) -> None:
+    result = sightline("predict", run, "-", "--json", stdin=content)
+    assert result.exit_code == 1
+    (line,) = result.stdout.splitlines()
+    assert json.loads(line)["path"] == "-"
+    assert error in json.loads(line)["error"]
+    assert "1 of 1 images could not be read" in result.stderr
+
+
+@pytest.mark.parametrize("content", [b"", b" \n\n"])
+def test_empty_standard_input_is_an_error(run: Path, content: bytes) -> None:
+    result = sightline("predict", run, "-", stdin=content)
+    assert result.exit_code == 1
+    assert "sightline: standard input is empty; - reads an image, or paths one a line" in result.stderr
+
+
+def test_predictions_are_shown_in_columns(run: Path, three_classes: Path) -> None:
+    short, long = three_classes / "one" / "0.png", three_classes / "seven" / "000.png"
+    shutil.copy(three_classes / "one" / "000.png", short)
+    rows = succeed("predict", run, short, long, "--topk", "2").stdout.splitlines()
+    assert [row.startswith(str(path)) for row, path in zip(rows, (short, long), strict=True)] == [True, True]
+    assert len({len(row) for row in rows}) == 1
+    percents = [[i for i, c in enumerate(row) if c == "%"] for row in rows]
+    assert percents[0] == percents[1]
+    assert len(percents[0]) == 2
+
+
 def test_predictions_do_not_depend_on_the_batch(run: Path, three_classes: Path) -> None:
     def probabilities(size: int) -> list[float]:
         lines = succeed("predict", run, three_classes, "--json", "-b", size).stdout.splitlines()
@@ -245,8 +309,8 @@ def test_evaluating_another_folder_maps_classes_by_name(run: Path, make_folder: 
     shutil.rmtree(other / "zero")
     result = succeed("evaluate", run, other, "--json")
     scores = json.loads(result.stdout)
-    # The first 40 sevens are the run's own: 28 trained on, 6 selected on, 6 tested on.
-    assert (scores["n"], scores["part"]) == (6, "test")
+    # The first 40 sevens are the run's own: 28 trained on, 6 selected on, 6 tested on; 20 are new.
+    assert (scores["n"], scores["part"], scores["selected_on"]) == (26, "all", False)
 
 
 def test_images_that_were_trained_on_are_left_out(run: Path, three_classes: Path, in_tmp: Path) -> None:
@@ -261,7 +325,7 @@ def test_images_that_were_trained_on_are_left_out(run: Path, three_classes: Path
         shutil.copy(three_classes / path, new / f"seen-{Path(path).name}")
     result = succeed("evaluate", run, in_tmp / "new", "--json")
     assert json.loads(result.stdout)["n"] == 10
-    assert "5 of 15 images are, byte for byte, images the network was trained on" in result.stderr
+    assert "5 of 15 images are, byte for byte, images the network was trained or selected on" in result.stderr
 
 
 def test_the_model_file_alone_finds_its_split_again(run: Path, three_classes: Path, in_tmp: Path) -> None:

@@ -321,3 +321,17 @@ def test_what_is_not_ours_is_not_replaced(in_tmp: Path) -> None:
 def test_a_folder_that_is_no_run(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"is not a run folder: it has no args.yaml"):
         RunFolder.open(tmp_path)
+
+
+def test_a_network_is_built_with_the_arguments_it_had(tmp_path: Path) -> None:
+    import dataclasses
+
+    from sightline.zoo import get_architecture
+
+    slim = dataclasses.replace(get_architecture("mlp"), arguments={"hidden": (7,)}).build(num_classes=3)
+    reference = ArchitectureReference(
+        name="mlp", arguments={"hidden": (7,)}, num_classes=3, in_channels=1, input_size=(28, 28)
+    )
+    path = tmp_path / "slim.safetensors"
+    save_model_file(path, slim.state_dict(), header(architecture=reference))
+    assert resolve(str(path)).build()[1].out_features == 7

@@ -36,6 +36,10 @@ NASTY = (
 VOID = {"meta", "img", "br", "link", "input", "hr"}
 LIMIT = 2_000_000
 
+LITTLE: dict[str, Any] = {"task": "classification", "recipe": {}, "model": {"name": None}} | {
+    name: {} for name in ("sightline", "data", "preprocessing", "seed", "split_seed", "plan")
+}
+
 
 # -- a page as a tree ----------------------------------------------------------------------------------
 
@@ -316,7 +320,7 @@ def test_split_of_another_set_shows_totals_only(digits: Case, tmp_path: Path) ->
     other = dataclasses.replace(digits.split, parts=digits.split.parts[:-5])
     evaluation = judged(digits.images, digits.split, digits.logits, "test")
     run = RunFolder(tmp_path)
-    run.write_args({"task": "classification"})
+    run.write_args(LITTLE)
     write_report(run.report, run=run, split=other, evaluations=[evaluation])
     found = section(read(run.report), "split")
     assert rows_of(found.one("table")) == []
@@ -519,9 +523,9 @@ def test_a_test_score_is_not_called_selected_on(digits: Case, tmp_path: Path) ->
     assert not list(read(digits.write(tmp_path, parts=("test",))).all("strong", cls="badge"))
 
 
-def test_an_older_run_that_recorded_little(digits: Case, tmp_path: Path) -> None:
+def test_a_run_that_recorded_little(digits: Case, tmp_path: Path) -> None:
     run = RunFolder(tmp_path)
-    run.write_args({"task": "classification", "recipe": None, "model": {"name": None}})
+    run.write_args(LITTLE)
     evaluation = judged(digits.images, digits.split, digits.logits, "test")
     write_report(run.report, run=run, split=digits.split, evaluations=[evaluation])
     page = read(run.report)

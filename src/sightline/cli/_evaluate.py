@@ -9,9 +9,13 @@ import typer
 from sightline.cli._console import handled, make_reporter, print_json
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from sightline.evaluation import Evaluation
 
 _MOST_CLASSES = 12
+_CONFUSIONS = 10
 
 
 @handled
@@ -48,6 +52,7 @@ def evaluate(
 
 def _show(result: Evaluation) -> None:
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
     scores = result.scores
@@ -58,13 +63,39 @@ def _show(result: Evaluation) -> None:
     )
     classes = result.images.classes
     if len(classes) > _MOST_CLASSES:
-        print(f"confusion of {len(classes)} classes: see the report, or --json")
+        _show_confusions(classes, scores.confusion)
         return
     print("confusion: true classes down, predicted ones across")
     table = Table()
     table.add_column("")
     for name in classes:
-        table.add_column(name, justify="right")
+        table.add_column(escape(name), justify="right")
     for name, row in zip(classes, scores.confusion, strict=True):
-        table.add_row(name, *(str(count) if count else "." for count in row))
+        table.add_row(escape(name), *(str(count) if count else "." for count in row))
+    Console().print(table)
+
+
+def _show_confusions(classes: tuple[str, ...], confusion: NDArray[np.int64]) -> None:
+    """The commonest confusions of many classes; of equal ones, those first in the order of the classes."""
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    wrong = [
+        (int(count), true, predicted)
+        for true, row in enumerate(confusion)
+        for predicted, count in enumerate(row)
+        if count and true != predicted
+    ]
+    if not wrong:
+        print(f"no confusion among {len(classes)} classes")
+        return
+    wrong.sort(key=lambda one: -one[0])
+    print(f"the {min(_CONFUSIONS, len(wrong))} commonest of {len(wrong)} confusions (all: --json)")
+    table = Table("true", "predicted")
+    table.add_column("images", justify="right")
+    table.add_column("of", justify="right")
+    for count, true, predicted in wrong[:_CONFUSIONS]:
+        total = int(confusion[true].sum())
+        table.add_row(escape(classes[true]), escape(classes[predicted]), str(count), str(total))
     Console().print(table)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import glob
 import json as json_module
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +14,11 @@ from typing import Annotated, Any
 import typer
 
 from sightline.cli._console import handled
+
+_IMAGE_TEXT = re.compile(rb"version https://git-lfs|P[1-6]\s+(#[^\n]*\n\s*)*\d+\s+(#[^\n]*\n\s*)*\d+\s")
+"""How files begin that can be valid text: a Git LFS pointer; PBM, PGM and PPM with their width and height."""
+_NO_TEXT = re.compile(r"[\x00-\x08\x0e-\x1f\x7f]")
+"""Control characters that no list of paths has."""
 
 
 @handled
@@ -40,7 +46,12 @@ def predict(
     plan = Plan(device=str(choose_device(device)), threads=usable_cores())
     sources = list(_sources(paths))
     predictor = load_predictor(model, plan)
-    write = _json_writer() if json else _csv_writer() if as_csv else _table_writer()
+    if json:
+        write = _json_writer()
+    elif as_csv:
+        write = _csv_writer()
+    else:
+        write = _table_writer([name for name, _ in sources], predictor.classes)
     unreadable = 0
     for prediction in predictor.predict(sources, batch_size):
         unreadable += bool(prediction.error)
@@ -88,16 +99,38 @@ def _in_folder(folder: Path) -> Iterator[tuple[str, Path | bytes]]:
 
 def _standard_input() -> Iterator[tuple[str, Path | bytes]]:
     """One image's bytes, or paths, one a line."""
+    from sightline.base import DataError
+
     content = sys.stdin.buffer.read()
+    if not content.strip():
+        raise DataError("standard input is empty; - reads an image, or paths one a line")
+    lines = [] if _is_image(content) else _text_lines(content)
+    if not lines:
+        yield "-", content
+    for line in lines:
+        yield from _sources([line])
+
+
+def _is_image(content: bytes) -> bool:
+    """Whether bytes are an image, even if one that cannot be used: some are valid text, too."""
+    from sightline.imaging import UnreadableImageError, decode
+
+    try:
+        decode(content, 3)
+    except UnreadableImageError:
+        return _IMAGE_TEXT.match(content) is not None
+    return True
+
+
+def _text_lines(content: bytes) -> list[str]:
+    """Lines of text that are not blank; none if it is no text."""
     try:
         text = content.decode()
     except UnicodeDecodeError:
-        yield "-", content
-        return
-    lines = [line for line in text.splitlines() if line.strip()]
-    if lines and (len(lines) == 1 or all("\0" not in line for line in lines)):
-        for line in lines:
-            yield from _sources([line.strip()])
+        return []
+    if _NO_TEXT.search(text):
+        return []
+    return [line.strip() for line in text.splitlines() if line.strip()]
 
 
 def _json_writer() -> Any:
@@ -114,19 +147,35 @@ def _json_writer() -> Any:
 
 def _csv_writer() -> Any:
     writer = csv.writer(sys.stdout, lineterminator="\n")
-    writer.writerow(["path", "rank", "class", "probability"])
+    writer.writerow(["path", "rank", "class", "probability", "error"])
 
     def write(prediction: Any, topk: int) -> None:
+        if prediction.error:
+            writer.writerow([prediction.path, "", "", "", prediction.error])
         for rank, (name, p) in enumerate(prediction.top(topk), start=1):
-            writer.writerow([prediction.path, rank, name, f"{p:.6f}"])
+            writer.writerow([prediction.path, rank, name, f"{p:.6f}", ""])
+        sys.stdout.flush()
 
     return write
 
 
-def _table_writer() -> Any:
+def _table_writer(paths: list[str], classes: tuple[str, ...]) -> Any:
+    """A row an image, as it comes: its path, then its most probable classes, in columns."""
+    from rich.cells import cell_len
+
+    def padded(text: str, width: int) -> str:
+        return text + " " * (width - cell_len(text))
+
+    path_width = max(map(cell_len, paths), default=0)
+    class_width = max(map(cell_len, classes))
+
     def write(prediction: Any, topk: int) -> None:
-        if not prediction.error:
-            shown = "  ".join(f"{name} {100 * p:.1f} %" for name, p in prediction.top(topk))
-            print(f"{prediction.path}: {shown}")
+        if prediction.error:
+            row = "cannot be read"
+        else:
+            row = "   ".join(
+                f"{padded(name, class_width)} {100 * p:5.1f} %" for name, p in prediction.top(topk)
+            )
+        print(f"{padded(prediction.path, path_width)}   {row}", flush=True)
 
     return write

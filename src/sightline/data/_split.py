@@ -115,9 +115,9 @@ def recorded_split(path: Path) -> dict[str, tuple[Part, str]]:
         DataError: if the file cannot be read as one.
     """
     try:
-        with path.open(newline="") as file:
+        with path.open(newline="", encoding="utf-8") as file:
             rows = {row["path"]: (row["part"], row["digest"]) for row in csv.DictReader(file)}
-    except (OSError, KeyError) as error:
+    except (OSError, KeyError, UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"{path} is not a split: {error}") from error
     return {name: (part, digest) for name, (part, digest) in rows.items() if part in PARTS}
 

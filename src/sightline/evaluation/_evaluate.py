@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,9 +12,13 @@ from numpy.typing import NDArray
 
 from sightline.base import ArgumentError, DataError, Finding, ModelFileError
 from sightline.data import (
+    EMBEDDED,
+    PARTS,
     BatchSource,
     ImageSet,
+    Part,
     Progress,
+    Split,
     open_batches,
     open_images,
     recorded_split,
@@ -41,15 +47,18 @@ class Evaluation:
     """Whether the network was chosen by its score on these images, which is then too good."""
     answers: Answers
     scores: ClassificationScores
+    known_unseen: bool = True
+    """Whether it is known that none of these images was trained on."""
     findings: tuple[Finding, ...] = ()
 
     def describe(self) -> str:
         """The headline: the score, its interval, and what it was measured on."""
         low, high = (100 * bound for bound in self.scores.interval)
         selected = ", selected on" if self.selected_on else ""
+        unsure = "" if self.known_unseen else ", not known to be unseen"
         return (
             f"accuracy {100 * self.scores.top1:.2f} % (95 % interval {low:.2f} to {high:.2f}) "
-            f"on {self.scores.n} images of {self.images.source} ({self.part}{selected})"
+            f"on {self.scores.n} images of {self.images.source} ({self.part}{selected}{unsure})"
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -58,6 +67,7 @@ class Evaluation:
             "data": self.images.source,
             "part": self.part,
             "selected_on": self.selected_on,
+            "known_unseen": self.known_unseen,
             "classes": list(self.images.classes),
             "confusion": self.scores.confusion.tolist(),
             "findings": [finding.to_dict() for finding in self.findings],
@@ -75,8 +85,9 @@ def evaluate(
 ) -> Evaluation:
     """Judge a trained network, in fp32.
 
-    The test split is used if there is one, else the validation split, which is then labelled as selected
-    on. Images that the network is known to have been trained on are never among those judged.
+    Of the set it was trained on, the test images are judged, or the validation images if there are none; of
+    another set, its own test images, else its validation images, else all. Images that the network is known
+    to have been trained on are never among them.
 
     Args:
         model: A run folder, a model file, or `NAME@FILE`.
@@ -93,27 +104,32 @@ def evaluate(
     """
     resolved = resolve(model)
     run = _run_of(resolved)
-    if data is None:
-        if run is None:
-            raise ArgumentError(f"{model} does not say which images it is of; give DATA")
-        data = str(run.read_args()["data"]["source"])
-    images = open_images(data, training=False, allow_unreadable=allow_unreadable, progress=progress)
+    if data is not None:
+        images = open_images(data, training=False, allow_unreadable=allow_unreadable, progress=progress)
+    elif run is not None:
+        images = _images_of(run, allow_unreadable, progress)
+    else:
+        raise ArgumentError(f"{model} does not say which images it is of; give DATA")
     findings: list[Finding] = list(images.findings)
     header = resolved.header
     if header is None:
         header = _assumed_header(resolved, images)
         findings.append(_assumption(resolved, header))
     images = images.with_classes(header.classes)
-    part, indices, unsure = _choose(images, header, run)
-    findings += unsure
+    choice = _choose(images, header, run)
+    if data is None and not choice.own:
+        findings.append(_changed(images))
+    in_channels = header.architecture.in_channels
+    findings += [*choice.findings, *_other_channels(images, len(choice.indices), in_channels)]
     plan = Plan(device=str(choose_device(device)), threads=usable_cores())
     network = resolved.build(
         num_classes=len(header.classes),
-        in_channels=header.architecture.in_channels,
+        in_channels=in_channels,
         input_size=header.architecture.input_size,
     )
     return judge(
-        Predictor(network, header, plan), images, indices, part, findings=tuple(findings),
+        Predictor(network, header, plan), images, choice.indices, choice.part,
+        selected_on=choice.selected_on, known_unseen=choice.known_unseen, findings=tuple(findings),
         batch_size=batch_size, progress=progress,
     )  # fmt: skip
 
@@ -125,6 +141,8 @@ def judge(
     part: str,
     *,
     source: BatchSource | None = None,
+    selected_on: bool | None = None,
+    known_unseen: bool = True,
     findings: tuple[Finding, ...] = (),
     batch_size: int = 128,
     progress: Progress | None = None,
@@ -137,6 +155,8 @@ def judge(
         indices: Which images.
         part: What they are called.
         source: The set's batches on the predictor's canvas, if they are open already.
+        selected_on: Whether the network was chosen by its score on them; None if so where `part` is `val`.
+        known_unseen: Whether it is known that none of them was trained on.
         findings: What was noticed on the way.
         batch_size: Images at a time.
         progress: Told how far it is.
@@ -152,11 +172,60 @@ def judge(
         images=images,
         indices=indices,
         part=part,
-        selected_on=part == "val",
+        selected_on=part == "val" if selected_on is None else selected_on,
         answers=answers,
         scores=score(answers),
+        known_unseen=known_unseen,
         findings=findings,
     )
+
+
+def judged_images(
+    images: ImageSet, split: Split | Mapping[str, tuple[Part, str]], part: Part
+) -> tuple[NDArray[np.int64], tuple[Finding, ...]]:
+    """The images of one part of a network's own set that its score can rest on.
+
+    What is, byte for byte, in an earlier part too is left out: of val what is in train, of test what is in
+    train or val.
+
+    Args:
+        images: The set, or what is there of it.
+        split: Of that set, as it was decided or as `recorded_split` read it.
+        part: The part to judge.
+
+    Returns:
+        Indices in the set's order, none if the part is empty or wholly left out; and a finding that counts
+        what was left out, if anything was.
+    """
+    recorded = _recorded(images, split)
+    earlier = PARTS[: PARTS.index(part)]
+    learned = {digest for of, digest in recorded.values() if of in earlier}
+    whole = [i for i, name in enumerate(images.names) if recorded.get(name) == (part, images.digests[i])]
+    kept = np.array([i for i in whole if images.digests[i] not in learned], dtype=np.int64)
+    if len(kept) == len(whole):
+        return kept, ()
+    left_out = Finding(
+        level="warning",
+        where=images.source,
+        what=f"{len(whole) - len(kept)} of {len(whole)} {part} images are, byte for byte, "
+        f"in {' or '.join(earlier)} too",
+        why="scores on them would measure memory",
+        do="nothing: they are left out",
+    )
+    return kept, (left_out,)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class _Choice:
+    """Which images to judge, and what is known of them."""
+
+    part: str
+    indices: NDArray[np.int64]
+    own: bool = False
+    """Whether the set is the one the network was trained on."""
+    selected_on: bool = False
+    known_unseen: bool = True
+    findings: tuple[Finding, ...] = ()
 
 
 def _run_of(resolved: ResolvedModel) -> RunFolder | None:
@@ -166,61 +235,154 @@ def _run_of(resolved: ResolvedModel) -> RunFolder | None:
     return RunFolder.open(resolved.path.parent)
 
 
-def _choose(
-    images: ImageSet, header: ModelHeader, run: RunFolder | None
-) -> tuple[str, NDArray[np.int64], list[Finding]]:
+def _images_of(run: RunFolder, allow_unreadable: bool, progress: Progress | None) -> ImageSet:
+    """The images a run was trained on, from wherever it is called."""
+    recorded = run.read_args().get("data")
+    if not isinstance(recorded, dict) or "source" not in recorded:
+        raise DataError(f"{run.args} does not say which images the run is of; give DATA")
+    location = str(recorded.get("location", recorded["source"]))
+    if location not in EMBEDDED and not Path(location).is_dir():
+        raise DataError(f"the images of {run.path} are no longer at {location}; give DATA")
+    images = open_images(location, training=False, allow_unreadable=allow_unreadable, progress=progress)
+    return dataclasses.replace(images, source=str(recorded["source"]))
+
+
+def _choose(images: ImageSet, header: ModelHeader, run: RunFolder | None) -> _Choice:
     """Which images to judge on: never those trained on, as far as that is known."""
-    everything = np.arange(len(images))
     if run is not None and run.split.exists():
         recorded = recorded_split(run.split)
-        part_of = {digest: part for part, digest in recorded.values()}
-        parts = np.array([part_of.get(digest, "") for digest in images.digests])
-        for part in ("test", "val"):
-            if (parts == part).any():
-                return part, everything[parts == part], []
-        new = everything[parts == ""]
-        if len(new) == 0:
-            raise DataError(f"every image of {images.source} was trained on; none is left to judge by")
-        return _own_part(
-            images, new, [] if len(new) == len(images) else [_seen(images, len(images) - len(new))]
-        )
+        known = (recorded.get(name, ("", ""))[1] for name in images.names)
+        if all(digest == of for digest, of in zip(images.digests, known, strict=True)):
+            return _choose_own(images, recorded, selected=_was_selected(run))
+        return _choose_other(images, recorded)
     if header.split is not None:
-        split = split_images(images, header.split.seed)
-        if split.digest(images) == header.split.digest:
-            part = "test" if len(split.indices("test")) else "val"
-            return part, split.indices("test" if part == "test" else "val"), []
-    return _own_part(images, everything, [_unknown(images)])
+        try:
+            split = split_images(images, header.split.seed)
+        except DataError:  # it cannot be trained on, so it is not what the network was trained on
+            pass
+        else:
+            if split.digest(images) == header.split.digest:
+                return _choose_own(images, split, selected=True)
+    choice = _choose_other(images, {})
+    unknown = _unknown(images, header)
+    return dataclasses.replace(choice, known_unseen=False, findings=(*choice.findings, unknown))
 
 
-def _own_part(
-    images: ImageSet, among: NDArray[np.int64], findings: list[Finding]
-) -> tuple[str, NDArray[np.int64], list[Finding]]:
-    """The test images of a folder with parts; else its validation images; else all."""
-    parts = np.array([images.parts[i] or "" for i in among])
-    for part in ("test", "val"):
-        if (parts == part).any():
-            return part, among[parts == part], findings
-    return "all", among, findings
+def _choose_own(
+    images: ImageSet, split: Split | Mapping[str, tuple[Part, str]], *, selected: bool
+) -> _Choice:
+    """The test images of the set that a network was trained on; else its validation images."""
+    findings: list[Finding] = []
+    scored: tuple[Part, ...] = ("test", "val")
+    for part in scored:
+        indices, left_out = judged_images(images, split, part)
+        findings += [*_gone(images, split, part), *left_out]
+        if len(indices):
+            return _Choice(
+                part=part,
+                indices=indices,
+                own=True,
+                selected_on=selected and part == "val",
+                findings=tuple(findings),
+            )
+    raise DataError(f"every image of {images.source} was trained on; none is left to judge by")
 
 
-def _seen(images: ImageSet, count: int) -> Finding:
+def _choose_other(images: ImageSet, recorded: Mapping[str, tuple[Part, str]]) -> _Choice:
+    """The test images of another set; else its validation images; else all. None that was learned from."""
+    learned = {digest for part, digest in recorded.values() if part in ("train", "val")}
+    findings: list[Finding] = []
+    for part in ("test", "val", "all"):
+        whole = [i for i, own in enumerate(images.parts) if part in (own, "all")]
+        kept = np.array([i for i in whole if images.digests[i] not in learned], dtype=np.int64)
+        if len(kept) < len(whole):
+            findings.append(_seen(images, part, len(whole) - len(kept), len(whole)))
+        if len(kept):
+            return _Choice(part=part, indices=kept, findings=tuple(findings))
+    raise DataError(f"every image of {images.source} was trained or selected on; none is left to judge by")
+
+
+def _recorded(
+    images: ImageSet, split: Split | Mapping[str, tuple[Part, str]]
+) -> Mapping[str, tuple[Part, str]]:
+    """A split as `recorded_split` reads it: part and digest by name."""
+    if not isinstance(split, Split):
+        return split
+    rows = zip(images.names, split.parts, images.digests, strict=True)
+    return {name: (part, digest) for name, part, digest in rows}
+
+
+def _was_selected(run: RunFolder) -> bool:
+    """Whether a run's weights were chosen, or its length decided, by the validation images."""
+    recipe = run.read_args().get("recipe")
+    if not isinstance(recipe, dict):
+        return True  # not recorded: the cautious reading
+    return recipe.get("select", "accuracy") is not None or recipe.get("patience") is not None
+
+
+def _gone(images: ImageSet, split: Split | Mapping[str, tuple[Part, str]], part: Part) -> tuple[Finding, ...]:
+    """What the run's part has and the set no longer has."""
+    recorded = [name for name, (of, _) in _recorded(images, split).items() if of == part]
+    gone = sorted(set(recorded) - set(images.names))
+    if not gone:
+        return ()
+    return (
+        Finding(
+            level="warning",
+            where=images.source,
+            what=f"{len(gone)} of the run's {len(recorded)} {part} images are not there ({gone[0]})",
+            why="the score is on the others",
+            do="bring them back, to judge by all",
+        ),
+    )
+
+
+def _seen(images: ImageSet, part: str, count: int, total: int) -> Finding:
+    name = "images" if part == "all" else f"{part} images"
     return Finding(
         level="warning",
         where=images.source,
-        what=f"{count} of {len(images)} images are, byte for byte, images the network was trained on",
+        what=f"{count} of {total} {name} are, byte for byte, images the network was trained or selected on",
         why="scores on them would measure memory",
         do="nothing: they are left out",
     )
 
 
-def _unknown(images: ImageSet) -> Finding:
+def _unknown(images: ImageSet, header: ModelHeader) -> Finding:
+    if header.split is None:
+        why = "the weights do not say which images they are of"
+    else:
+        why = "the model file says only which split it is of, and these images are not it"
     return Finding(
-        level="info",
+        level="warning",
         where=images.source,
         what="whether the network was trained on some of these images is not known",
-        why="the model file says only which split it is of, and these images are not it",
+        why=why,
         do="evaluate the run folder, whose split.csv names every image",
     )
+
+
+def _changed(images: ImageSet) -> Finding:
+    return Finding(
+        level="warning",
+        where=images.source,
+        what="the images are not those of the run: some are new, or have changed",
+        why="they are judged as another set, and the score is not the run's own",
+        do="bring the images back as they were, or give DATA",
+    )
+
+
+def _other_channels(images: ImageSet, count: int, in_channels: int) -> tuple[Finding, ...]:
+    """Where the network takes another number of channels than the images have."""
+    if (images.channels, in_channels) == (3, 1):
+        what = f"{count} images of a colour set are converted to grey (ITU-R 601 luma)"
+        why = "the network was trained on grey images, and sees no colour"
+    elif (images.channels, in_channels) == (1, 3):
+        what = f"{count} grey images are repeated in three channels"
+        why = "the network was trained on colour images, and these have none"
+    else:
+        return ()
+    return (Finding(level="warning", where=images.source, what=what, why=why, do="nothing, if it is meant"),)
 
 
 def _assumed_header(resolved: ResolvedModel, images: ImageSet) -> ModelHeader:

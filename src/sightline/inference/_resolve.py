@@ -7,10 +7,11 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
+import safetensors
 from torch import Tensor, nn
 
 from sightline.base import ArgumentError, ModelFileError
-from sightline.records import ModelHeader, read_header, read_model_file, read_weights
+from sightline.records import HEADER_KEY, ModelHeader, read_header, read_model_file, read_weights
 from sightline.zoo import Architecture, foreign_architecture, get_architecture, load_weights
 
 FORMS = "a zoo name, NAME@FILE, FILE.py:NAME, a run folder, or a model file"
@@ -51,9 +52,11 @@ class ResolvedModel:
         if self.header is not None:
             built = self.header.architecture
             num_classes, in_channels, input_size = built.num_classes, built.in_channels, built.input_size
-        network = self.architecture.build(
-            num_classes=num_classes, in_channels=in_channels, input_size=input_size
-        )
+        architecture = self.architecture
+        if self.header is not None and not architecture.source:
+            arguments = self.header.architecture.arguments
+            architecture = dataclasses.replace(architecture, arguments=arguments)
+        network = architecture.build(num_classes=num_classes, in_channels=in_channels, input_size=input_size)
         if self.weights is not None:
             load_weights(network, self.weights, self.architecture, adapt=False, origin=str(self.path))
         return network
@@ -80,13 +83,14 @@ def resolve(spec: str) -> ResolvedModel:
         raise ArgumentError(f"{spec}: public weights cannot be had yet; name a file: {name}@FILE")
     architecture = _architecture(name)
     weights_path = _weights_file(Path(file))
+    weights = read_weights(weights_path)
     header = _own_header(weights_path)
     if header is not None:
         _check_same(spec, architecture, header, weights_path)
     return ResolvedModel(
         spec=spec,
         architecture=architecture,
-        weights=read_weights(weights_path),
+        weights=weights,
         header=header,
         path=weights_path,
     )
@@ -147,11 +151,13 @@ def _architecture(name: str) -> Architecture:
 
 
 def _own_header(path: Path) -> ModelHeader | None:
-    """The header of a model file; None of a file that holds only weights."""
+    """The header of a model file; None of a file that holds only weights, which `read_weights` has read."""
     try:
-        return read_header(path)
-    except ModelFileError:
-        return None
+        with safetensors.safe_open(path, framework="pt") as file:
+            bare = HEADER_KEY not in (file.metadata() or {})
+    except safetensors.SafetensorError:  # weights that are readable, and no safetensors: PyTorch's own
+        bare = True
+    return None if bare else read_header(path)
 
 
 def _check_same(spec: str, architecture: Architecture, header: ModelHeader, path: Path) -> None:

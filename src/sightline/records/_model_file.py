@@ -23,7 +23,8 @@ from sightline.base import ModelFileError, write_with
 from sightline.records._tensors import save_tensors
 
 FORMAT = 1
-_KEY = "sightline"
+HEADER_KEY = "sightline"
+"""Where the header is in a safetensors file's metadata."""
 
 
 @pydantic.dataclasses.dataclass(frozen=True, kw_only=True)
@@ -109,7 +110,7 @@ def save_model_file(path: Path, state: dict[str, Tensor], header: ModelHeader) -
     Raises:
         StorageError: if the disk refuses.
     """
-    metadata = {_KEY: json.dumps(dataclasses.asdict(header), sort_keys=True)}
+    metadata = {HEADER_KEY: json.dumps(dataclasses.asdict(header), sort_keys=True)}
     write_with(path, lambda partial: save_tensors(partial, state, metadata))
 
 
@@ -120,10 +121,10 @@ def read_header(path: Path) -> ModelHeader:
         ModelFileError: if it is not a model file, or of a newer format.
     """
     metadata = _metadata(path)
-    if _KEY not in metadata:
+    if HEADER_KEY not in metadata:
         raise ModelFileError(f"{path} holds weights but not what they are of; name the network: NAME@{path}")
     try:
-        fields = json.loads(metadata[_KEY])
+        fields = json.loads(metadata[HEADER_KEY])
         if fields.get("format", 0) > FORMAT:
             raise ModelFileError(f"{path} was written by a newer Sightline ({fields.get('versions')})")
         return ModelHeader(**fields)

@@ -8,7 +8,7 @@ from typing import Any
 
 from sightline.base import Finding
 from sightline.data import DEFAULT_BUDGET_MB, Part
-from sightline.evaluation import Evaluation, judge, write_report
+from sightline.evaluation import Evaluation, judge, judged_images, write_report
 from sightline.inference import ResolvedModel, load_predictor
 from sightline.records import read_model_file
 from sightline.training._fit import Job, Position, fit
@@ -158,10 +158,16 @@ def _finish(setup: Setup, position: Position) -> TrainingResult:
     resolved = _best_of(job)
     predictor = load_predictor(resolved, plan)
     scored: tuple[Part, ...] = ("test", "val")
-    parts = [part for part in scored if len(split.indices(part))]
+    judged = [(part, *judged_images(images, split, part)) for part in scored]
+    unseen = [one for one in judged if len(one[1])]
+    selected = job.recipe.select is not None or job.recipe.patience is not None
     evaluations = tuple(
-        judge(predictor, images, split.indices(part), part, source=job.source) for part in parts
-    )
+        judge(
+            predictor, images, indices, part, source=job.source, selected_on=selected and part == "val",
+            known_unseen=bool(unseen), findings=left_out,
+        )
+        for part, indices, left_out in unseen or [("val", split.indices("val"), ())]
+    )  # fmt: skip
     findings: tuple[Finding, ...] = (*images.findings, *split.findings)
     write_report(job.run.report, run=job.run, split=split, evaluations=evaluations, findings=findings)
     seconds = sum(row["seconds"] for row in position.rows)
