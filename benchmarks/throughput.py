@@ -1,6 +1,6 @@
 """Whole training against the bare step: what data, augmentation and logging cost.
 
-    python benchmarks/throughput.py DATA --model lecture_cnn [--pairs 7] [--steps 40]
+    python benchmarks/throughput.py DATA --model lecture_cnn [--pairs 7] [--steps 60]
 
 In one process, in turn: `--steps` bare steps (forward, loss, backward, optimizer, on one prepared batch in
 memory), and one epoch of as many steps through the real loop (loading, augmentation, preprocessing,
@@ -88,7 +88,7 @@ def main() -> None:
     parser.add_argument("data")
     parser.add_argument("--model", default="lecture_cnn")
     parser.add_argument("--pairs", type=int, default=7)
-    parser.add_argument("--steps", type=int, default=40)
+    parser.add_argument("--steps", type=int, default=60)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         chosen = Options(

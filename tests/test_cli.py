@@ -523,3 +523,19 @@ def test_evaluate_shows_the_confusion(run: Path) -> None:
     assert confusion.sum(axis=1).tolist() == [6, 6, 6]
     assert confusion.trace() / 18 == pytest.approx(scores["value"])
     assert "true classes down, predicted ones across" in succeed("evaluate", run).stdout
+
+
+def test_a_file_name_that_is_no_utf8(run: Path, three_classes: Path) -> None:
+    odd = os.fsencode(three_classes / "one") + b"/caf\xe9.png"
+    shutil.copy(os.fsencode(three_classes / "one" / "000.png"), odd)
+    folder = three_classes / "one"
+    lines = [json.loads(line) for line in succeed("predict", run, folder, "--json").stdout.splitlines()]
+    assert sum(line["path"].endswith("caf\\xe9.png") for line in lines) == 1
+    assert all("predictions" in line for line in lines)
+
+
+def test_a_folder_of_a_test_part_alone_can_be_judged(run: Path, make_folder: MakeFolder) -> None:
+    other = make_folder({"test/six": (6, 5)}, name="other")
+    refuse(1, "has class 'six', which the network does not know", "evaluate", run, other)
+    shutil.move(other / "test" / "six", other / "test" / "one")
+    assert json.loads(succeed("evaluate", run, other, "--json").stdout)["part"] == "test"

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from sightline.base._errors import TrainingError as TrainingError
     from sightline.base._errors import did_you_mean as did_you_mean
     from sightline.base._files import link_or_copy as link_or_copy
+    from sightline.base._files import shown as shown
     from sightline.base._files import storage_errors as storage_errors
     from sightline.base._files import sweep_partials as sweep_partials
     from sightline.base._files import write_bytes as write_bytes
@@ -46,6 +47,7 @@ __getattr__, __dir__, __all__ = lazy_exports(
         ),
         "_files": (
             "link_or_copy",
+            "shown",
             "storage_errors",
             "sweep_partials",
             "write_bytes",

@@ -131,6 +131,11 @@ def link_or_copy(source: Path, target: Path) -> None:
         shutil.copyfile(source, target)
 
 
+def shown(name: str) -> str:
+    """A file's name as text that can be written anywhere: bytes that are not UTF-8 are escaped."""
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
 def _give_usual_mode(path: Path) -> None:
     """Read and write as the user's mask says: some libraries make files that only their owner can read."""
     mask = os.umask(0)

@@ -64,7 +64,7 @@ def predict(
 
 def _sources(paths: list[str]) -> Iterator[tuple[str, Path | bytes]]:
     """Each image a user names, in order; folders in the order of their names."""
-    from sightline.base import DataError
+    from sightline.base import DataError, shown
 
     for name in paths:
         if name == "-":
@@ -74,7 +74,7 @@ def _sources(paths: list[str]) -> Iterator[tuple[str, Path | bytes]]:
         if path.is_dir():
             yield from _in_folder(path)
         elif path.exists():
-            yield name, path
+            yield shown(name), path
         else:
             found = sorted(glob.glob(name, recursive=True))  # noqa: PTH207  -- absolute patterns too
             if not found:
@@ -83,18 +83,18 @@ def _sources(paths: list[str]) -> Iterator[tuple[str, Path | bytes]]:
                 if Path(one).is_dir():
                     yield from _in_folder(Path(one))
                 else:
-                    yield one, Path(one)
+                    yield shown(one), Path(one)
 
 
 def _in_folder(folder: Path) -> Iterator[tuple[str, Path | bytes]]:
-    from sightline.base import DataError
+    from sightline.base import DataError, shown
     from sightline.imaging import EXTENSIONS
 
     found = [p for p in sorted(folder.rglob("*")) if p.suffix.lower() in EXTENSIONS and p.is_file()]
     if not found:
         raise DataError(f"no image in {folder}")
     for path in found:
-        yield str(path), path
+        yield shown(str(path)), path
 
 
 def _standard_input() -> Iterator[tuple[str, Path | bytes]]:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from sightline.base import DataError, Finding, did_you_mean
+from sightline.base import DataError, Finding, did_you_mean, shown
 from sightline.data._image_set import ImageSet, Part
 from sightline.data._index import Progress, read_records
 from sightline.imaging import DIGITS_NOTE, EXTENSIONS, ImageRecord, digits
@@ -103,7 +103,7 @@ def _open_folder(
     if not listed:
         raise DataError(f"{source} holds no images: no file ending in {', '.join(sorted(EXTENSIONS))}")
     names = [shown(name) for name in listed]
-    has_parts = _has_parts(source, names)
+    has_parts = _has_parts(source, names, training)
     places = [_place(source, name, has_parts) for name in names]
     records = read_records(root, listed, progress)
     for i, name in enumerate(names):
@@ -202,13 +202,8 @@ def _is_image(name: str) -> bool:
     return os.path.splitext(name)[1].lower() in EXTENSIONS  # noqa: PTH122
 
 
-def shown(name: str) -> str:
-    """A file's name as text that can be written anywhere: bytes that are not UTF-8 are escaped."""
-    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
-
-
-def _has_parts(source: str, names: list[str]) -> bool:
-    """Whether the top folders are train, val, test rather than classes.
+def _has_parts(source: str, names: list[str], training: bool) -> bool:
+    """Whether the top folders are train, val, test rather than classes; to train, train must be among them.
 
     They are if train has class folders, and then no other folder may hold images: it would be read as
     neither. A folder called train or test that holds images itself, among others, is a class.
@@ -226,6 +221,8 @@ def _has_parts(source: str, names: list[str]) -> bool:
             f"{source}, or rename {train[0]} if it is a class"
         )
     if not unknown and "train" not in tops.values() and all(name.count("/") > 1 for name in names):
+        if not training:
+            return True
         raise DataError(
             f"{source} has {' and '.join(sorted(tops))} but no train; "
             f"to open one part by itself, name it: {source}/{min(tops)}"

@@ -42,7 +42,7 @@ class TrainingResult:
             "metric": self.metric,
             "value": self.value,
             "epochs": self.epochs,
-            "seconds": self.seconds,
+            "seconds": round(self.seconds, 3),
             "images_per_second": self.images_per_second,
             "interval": list(self.evaluations[0].scores.interval),
             "part": self.evaluations[0].part,
