@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from sightline.base._files import write_text as write_text
     from sightline.base._files import write_with as write_with
     from sightline.base._finding import Finding as Finding
+    from sightline.base._text import duration as duration
     from sightline.base._theme import INK as INK
     from sightline.base._theme import LEVELS as LEVELS
     from sightline.base._theme import SERIES as SERIES
@@ -58,6 +59,7 @@ __getattr__, __dir__, __all__ = lazy_exports(
         ),
         "_finding": ("Finding",),
         "_lazy": ("lazy_exports",),
+        "_text": ("duration",),
         "_theme": ("INK", "LEVELS", "SERIES"),
     },
 )

@@ -27,7 +27,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 from numpy.typing import NDArray
 from PIL import Image
 
-from sightline.base import INK, LEVELS, SERIES, Finding, write_text
+from sightline.base import INK, LEVELS, SERIES, Finding, duration, write_text
 from sightline.data import PARTS, ImageSet, Split
 from sightline.evaluation._evaluate import Evaluation
 from sightline.evaluation._scores import ECE_BINS, wilson_interval
@@ -129,18 +129,6 @@ def _percent(fraction: float, decimals: int = 2) -> str:
     return f"{100 * fraction:.{decimals}f}\u00a0%"
 
 
-def _duration(seconds: float) -> str:
-    """Seconds for people."""
-    if seconds < 10:
-        return f"{seconds:.1f} s"
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60} s"
-    return f"{whole // 3600} h {whole % 3600 // 60} min"
-
-
 class _Recorded(dict[str, Any]):
     """A part of `args.yaml`; what an older run did not record is None."""
 
@@ -172,7 +160,7 @@ def _template() -> jinja2.Template:
     )
     environment.filters |= {
         "count": "{:,}".format,
-        "duration": _duration,
+        "duration": duration,
         "percent": lambda x, n=2: Markup('<data value="{}">{}</data>').format(repr(float(x)), _percent(x, n)),
         "percent_text": _percent,
     }

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from sightline.training._reporter import PlainReporter as PlainReporter
     from sightline.training._reporter import Reporter as Reporter
     from sightline.training._reporter import SilentReporter as SilentReporter
-    from sightline.training._reporter import duration as duration
     from sightline.training._reporter import epoch_line as epoch_line
     from sightline.training._set_up import Options as Options
     from sightline.training._set_up import Setup as Setup
@@ -36,7 +35,7 @@ __getattr__, __dir__, __all__ = lazy_exports(
         "_fit": ("Job", "Position", "epoch_steps", "fit", "prepare", "set_rates", "take_step"),
         "_optimizers": ("make_optimizers",),
         "_recipe": ("Optimizer", "Phase", "Recipe", "Schedule", "recipe_from"),
-        "_reporter": ("PlainReporter", "Reporter", "SilentReporter", "duration", "epoch_line"),
+        "_reporter": ("PlainReporter", "Reporter", "SilentReporter", "epoch_line"),
         "_set_up": ("Options", "Setup", "set_up"),
         "_train": ("TrainingResult", "resume", "train"),
     },

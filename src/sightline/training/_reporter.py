@@ -6,6 +6,8 @@ import sys
 from collections.abc import Mapping
 from typing import Any, Protocol, TextIO
 
+from sightline.base import duration
+
 
 class Reporter(Protocol):
     """Is told what a run does. Nothing it does changes the run."""
@@ -70,18 +72,3 @@ def epoch_line(row: Mapping[str, Any], total: int, seconds_left: float) -> str:
         shown.append(f"accuracy {100 * row['val_accuracy']:.2f} %{' *' if row['best'] else ''}")
     shown += [f"{row['images_per_second']:.0f} images/s", f"{duration(seconds_left)} left"]
     return "  ".join(shown)
-
-
-def duration(seconds: float) -> str:
-    """Seconds for people.
-
-    Example:
-        >>> duration(8), duration(200), duration(7300)
-        ('8 s', '3 min 20 s', '2 h 1 min')
-    """
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60} s"
-    return f"{whole // 3600} h {whole % 3600 // 60} min"

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from sightline._version import __version__
-from sightline.base import ArgumentError, DataError, Draws, did_you_mean
+from sightline.base import ArgumentError, DataError, Draws, did_you_mean, duration
 from sightline.blueprint import run_once
 from sightline.data import (
     DEFAULT_BUDGET_MB,
@@ -35,7 +35,7 @@ from sightline.training._fit import Job, epoch_steps, prepare, set_rates, take_s
 from sightline.training._logged import LoggedReporter
 from sightline.training._optimizers import check_patterns, make_optimizers
 from sightline.training._recipe import Recipe, recipe_from
-from sightline.training._reporter import Reporter, duration
+from sightline.training._reporter import Reporter
 from sightline.training.recipes import choose_recipe
 from sightline.zoo import Architecture, foreign_architecture, get_architecture
 
