@@ -63,7 +63,8 @@ def run(three_classes: Path, in_tmp: Path) -> Path:
 def test_from_a_folder_to_predictions(three_classes: Path, in_tmp: Path) -> None:
     result = succeed("train", three_classes, "--model", "mlp", "--epochs", "12", "--json")
     trained = json.loads(result.stdout)
-    assert {"run", "model", "metric", "value", "epochs", "seconds", "images_per_second"} <= trained.keys()
+    promised = {"run", "model", "metric", "value", "epochs", "seconds", "images_per_second"}
+    assert promised <= trained.keys()
     assert (trained["model"], trained["metric"], trained["epochs"]) == ("mlp", "accuracy", 12)
     assert trained["value"] > 0.9, "zero, one and seven are not hard"
     run = Path(trained["run"])
