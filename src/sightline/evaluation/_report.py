@@ -130,7 +130,7 @@ def _percent(fraction: float, decimals: int = 2) -> str:
 
 
 class _Recorded(dict[str, Any]):
-    """A part of `args.yaml`; what an older run did not record is None."""
+    """A part of `args.yaml`; what a run did not record is None."""
 
     def __missing__(self, key: str) -> None:
         return None
