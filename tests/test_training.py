@@ -283,3 +283,19 @@ def test_stopping_from_another_thread_is_not_needed(three_classes: Path, in_tmp:
     assert np.isfinite(results[0].value)
     with pytest.raises(ArgumentError):
         train(three_classes, output="run")
+
+
+@pytest.mark.parametrize(
+    ("size", "options", "said"),
+    [
+        (8, {}, "images 8x8x1, as they are"),
+        (20, {"img_size": 16}, "images 20x20, scaled to fit 16x16x1"),
+        (28, {"model": "lenet5"}, "images 28x28x1, centred on 32x32"),
+    ],
+)
+def test_what_becomes_of_the_images_size_is_said(
+    make_folder: MakeFolder, in_tmp: Path, size: int, options: dict[str, Any], said: str
+) -> None:
+    data = make_folder({"one": (1, 20), "two": (2, 20)}, size=size)
+    train(data, output="run", **options)
+    assert f"{said}\n" in Path("run/log.txt").read_text()

@@ -338,11 +338,16 @@ def _announce(job: Job, images: ImageSet, split: Split, choice: PlanChoice) -> N
         )
     counts = ", ".join(f"{len(split.indices(part))} {part}" for part in ("train", "val", "test"))
     note(f"{images.source}: {len(images)} images, {len(images.classes)} classes; {counts} ({split.rule})")
-    stored = f"{job.source.canvas.width}x{job.source.canvas.height}x{images.channels}"
-    fit_rule = {"none": "as they are", "pad": "centred on", "resize": "resized to"}[job.preprocessing.fit]
-    given = "" if job.preprocessing.fit == "none" else f" {size[1]}x{size[0]}"
+    canvas, own = job.source.canvas, images.one_size
+    stored = f"{canvas.width}x{canvas.height}x{images.channels}"
+    if own != (canvas.height, canvas.width):
+        stored = f"{f'{own[1]}x{own[0]}' if own else 'of many sizes'}, scaled to fit {stored}"
+    elif job.preprocessing.fit == "none":
+        stored += ", as they are"
+    given = {"none": "", "pad": ", centred on ", "resize": ", resized to "}[job.preprocessing.fit]
+    given += f"{size[1]}x{size[0]}" if given else ""
     parameters = sum(p.numel() for p in job.network.parameters())
-    note(f"{job.architecture.name}: {parameters:,} parameters; images {stored}, {fit_rule}{given}")
+    note(f"{job.architecture.name}: {parameters:,} parameters; images {stored}{given}")
     note(f"recipe {recipe.name}: {recipe.epochs} epochs{'; ' + recipe.why if recipe.why else ''}")
     note(f"plan: {choice.describe()}")
     if choice.seconds_per_step:
