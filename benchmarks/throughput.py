@@ -40,7 +40,7 @@ BATCH = 128
 def bare(job: Job, steps: int) -> float:
     """Seconds of some steps on one prepared batch."""
     draws = Draws(job.seed)
-    (stored,) = job.source.batches([epoch_steps(job.train, draws, BATCH)[0]])
+    (stored,) = job.source.batches([epoch_steps(job.train, draws, job.recipe.batch_size)[0]])
     batch = prepare(stored, job, draws)
     settings = job.recipe.optimizers["main"]
     optimizer = torch.optim.AdamW(
@@ -72,7 +72,7 @@ def whole(job: Job, steps: int) -> float:
         run = RunFolder(Path(folder))
         recipe = dataclasses.replace(job.recipe, phases=(Phase(epochs=1),))
         short = dataclasses.replace(
-            job, run=run, recipe=recipe, train=job.train[: steps * BATCH], make_metric=None
+            job, run=run, recipe=recipe, train=job.train[: steps * recipe.batch_size], make_metric=None
         )
         started = time.perf_counter()
         fit(short)

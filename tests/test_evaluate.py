@@ -14,15 +14,24 @@ import pytest
 import safetensors
 import safetensors.torch
 import torch
+import torch.nn.functional as functional
 from PIL import Image
 from typer.testing import CliRunner
 
 from sightline.base import DataError, ModelFileError
 from sightline.cli import app
-from sightline.data import ImageSet, Part, Split, open_images, recorded_split, split_images
-from sightline.evaluation import Evaluation, evaluate, judged_images
-from sightline.imaging import digits
-from sightline.inference import resolve
+from sightline.data import (
+    ImageSet,
+    Part,
+    Split,
+    open_batches,
+    open_images,
+    recorded_split,
+    split_images,
+)
+from sightline.evaluation import Evaluation, evaluate, judged_images, reliability
+from sightline.imaging import Canvas, digits
+from sightline.inference import load_predictor, resolve
 from sightline.records import ArchitectureReference, ModelHeader, RunFolder, SplitReference, save_model_file
 from sightline.zoo import get_architecture
 
@@ -34,16 +43,31 @@ PARTED = {
 }
 
 
-def make_run(data: Path | str, folder: Path, **recipe: Any) -> Path:
-    """The run folder of an untrained network, as `train` leaves one."""
+def make_run(
+    data: Path | str,
+    folder: Path,
+    *,
+    steps: int = 0,
+    split_seed: int = 0,
+    temperature: float | None = None,
+    **recipe: Any,
+) -> Path:
+    """The run folder of a network that took a few steps, or none, as `train` leaves one."""
     images = open_images(data)
-    split = split_images(images)
+    split = split_images(images, split_seed)
     torch.manual_seed(0)
     built = {"num_classes": len(images.classes), "in_channels": images.channels, "input_size": (8, 8)}
     mean = [0.5] * images.channels
     preprocessing = {"size": [8, 8], "fit": "none", "mean": mean, "std": mean}
     run = RunFolder.create("classification", "run", folder)
     split.save(run.split, images)
+    network = get_architecture("mlp").build(**built)
+    (batch,) = open_batches(images, Canvas(8, 8, images.channels)).batches([split.indices("train")])
+    optimizer = torch.optim.Adam(network.parameters(), 0.01)
+    for _ in range(steps):
+        optimizer.zero_grad()
+        functional.cross_entropy(network((batch.images / 255 - 0.5) / 0.5), batch.targets).backward()
+        optimizer.step()
     header = ModelHeader(
         architecture=ArchitectureReference(name="mlp", **built),
         classes=images.classes,
@@ -51,9 +75,10 @@ def make_run(data: Path | str, folder: Path, **recipe: Any) -> Path:
         preprocessing=preprocessing,
         objective="cross_entropy",
         objective_settings={},
+        temperature=temperature,
         split=SplitReference(digest=split.digest(images), seed=split.seed, rule=split.rule),
     )
-    save_model_file(run.best, get_architecture("mlp").build(**built).state_dict(), header)
+    save_model_file(run.best, network.state_dict(), header)
     location = str(images.root.resolve()) if images.root else images.source
     run.write_args(
         {
@@ -63,7 +88,7 @@ def make_run(data: Path | str, folder: Path, **recipe: Any) -> Path:
             "preprocessing": preprocessing,
             "recipe": {"select": "accuracy", "patience": None} | recipe,
             "seed": 0,
-            "split_seed": 0,
+            "split_seed": split_seed,
             "plan": {},
         }
     )
@@ -394,7 +419,99 @@ def test_another_number_of_channels_is_said(run: Path, three_classes: Path, in_t
     assert colour_on_grey == ["120 grey images are repeated in three channels"]
 
 
+# Temperature, mistakes, each class
+
+
+def test_reported_probabilities_are_those_of_predict(three_classes: Path, in_tmp: Path) -> None:
+    run = make_run(three_classes, Path("run"), steps=8, temperature=2.0)
+    result = evaluate(str(run))
+    assert (result.answers.temperature, result.scores.temperature) == (2.0, 2.0)
+    paths = [(name, three_classes / name) for name in names(result)]
+    predictions = list(load_predictor(str(run)).predict(paths))
+    probabilities = np.stack([prediction.probabilities for prediction in predictions])
+    assert result.answers.probabilities == pytest.approx(probabilities, abs=1e-6)
+    right = probabilities.argmax(axis=1) == result.answers.targets
+    bins = reliability(probabilities.max(axis=1), right)
+    assert result.scores.ece == pytest.approx(sum(n * abs(a - c) for n, c, a in bins) / len(right), abs=1e-6)
+    assert result.scores.ece_uncalibrated != pytest.approx(result.scores.ece, abs=1e-3)
+    plain = evaluate(str(make_run(three_classes, Path("plain"), steps=8)))
+    assert (plain.scores.temperature, plain.scores.ece) == (1.0, result.scores.ece_uncalibrated)
+    assert plain.scores.top1 == result.scores.top1
+
+
+def test_the_json_has_each_class_and_24_mistakes(in_tmp: Path) -> None:
+    result = evaluate(str(make_run("digits", Path("run"))))
+    shown = json.loads(json.dumps(result.to_dict()))
+    assert shown["classes"] == list("0123456789")
+    assert [one["class"] for one in shown["per_class"]] == shown["classes"]
+    confusion = np.array(shown["confusion"])
+    for k, one in enumerate(shown["per_class"]):
+        assert set(one) == {"class", "n", "right", "precision", "recall", "f1", "auroc", "interval"}
+        assert (one["n"], one["right"]) == (confusion[k].sum(), confusion[k, k])
+    assert np.mean([one["f1"] for one in shown["per_class"]]) == pytest.approx(shown["macro_f1"])
+    assert np.mean([one["auroc"] for one in shown["per_class"]]) == pytest.approx(shown["auroc"])
+    assert len(shown["mistakes"]) == 24 < confusion.sum() - confusion.trace()
+    assert shown["mistakes"][0] == result.mistakes(1)[0].to_dict()
+    assert set(shown["mistakes"][0]) == {"path", "class", "predicted", "probability"}
+
+
 # What the command line shows
+
+
+def table_rows(text: str) -> list[list[str]]:
+    """The cells of every table, row by row, without the header."""
+    rows = [line.split("│")[1:-1] for line in text.splitlines() if "│" in line]
+    return [[cell.strip() for cell in row] for row in rows]
+
+
+def test_the_text_says_what_was_scored(in_tmp: Path) -> None:
+    run = make_run("digits", Path("run"), steps=5, temperature=1.25)
+    scores = evaluate(str(run)).scores
+    result = CliRunner().invoke(app, ["evaluate", str(run)])
+    assert result.exit_code == 0, result.output
+    headline, second, *_ = result.stdout.splitlines()
+    assert headline == evaluate(str(run)).describe()
+    assert scores.auroc is not None
+    assert second == (
+        f"top-5 {100 * scores.top5:.2f} %, balanced accuracy {100 * scores.balanced_accuracy:.2f} %, "
+        f"macro F1 {100 * scores.macro_f1:.2f} %, AUROC {scores.auroc:.4f}, "
+        f"calibration error {100 * scores.ece:.2f} % "
+        f"(before temperature 1.25: {100 * scores.ece_uncalibrated:.2f} %), loss {scores.loss:.4f}"
+    )
+    rows = table_rows(result.stdout)
+    assert [row[0] for row in rows] == [*"0123456789"] * 2
+    for row, one in zip(rows[:10], scores.classes, strict=True):
+        shown = ["-" if x is None else f"{100 * x:.1f} %" for x in (one.precision, one.recall, one.f1)]
+        assert row[1:] == [str(one.n), *shown]
+    assert [[int(c.replace(".", "0")) for c in row[1:]] for row in rows[10:]] == scores.confusion.tolist()
+    mistakes = evaluate(str(run)).mistakes(5)
+    assert f"the {len(mistakes)} most confident mistakes" in result.stdout
+    for one in mistakes:
+        line = f"{100 * one.probability:6.1f} % {one.predicted}, but is {one.true}: {one.path}"
+        assert line in result.stdout.splitlines()
+
+
+def test_without_a_temperature_none_is_said(run: Path) -> None:
+    assert "before temperature" not in CliRunner().invoke(app, ["evaluate", str(run)]).stdout
+
+
+def test_of_many_classes_the_worst_are_shown(in_tmp: Path) -> None:
+    images, targets = digits()
+    for digit in range(10):
+        for turns in range(4):
+            folder = Path("many", f"{digit}-{turns}")
+            folder.mkdir(parents=True)
+            for i in np.flatnonzero(targets == digit)[:30]:
+                Image.fromarray(np.rot90(images[i, 0], turns).copy()).save(folder / f"{i}.png")
+    run = make_run("many", Path("run"), steps=25)
+    result = CliRunner().invoke(app, ["evaluate", str(run)])
+    assert result.exit_code == 0, result.output
+    scores = evaluate(str(run)).scores
+    f1 = sorted(one.f1 for one in scores.classes if one.f1 is not None)
+    assert f"the 10 of {len(f1)} classes with the lowest F1 (all: --json)" in result.stdout
+    shown = [float(row[4].removesuffix(" %")) for row in table_rows(result.stdout) if len(row) == 5]
+    assert shown == pytest.approx([100 * x for x in f1[:10]], abs=0.051)
+    assert f1[10] > f1[0], "there are better ones"
 
 
 def test_warnings_are_shown_and_the_contract_is_kept(run: Path, in_tmp: Path) -> None:
@@ -422,8 +539,7 @@ def test_of_many_classes_the_commonest_confusions_are_shown(in_tmp: Path) -> Non
     confusion = np.array(evaluate(str(run)).scores.confusion)
     np.fill_diagonal(confusion, 0)
     assert f"the 10 commonest of {(confusion > 0).sum()} confusions" in result.stdout
-    table = [line.split("│")[1:-1] for line in result.stdout.splitlines() if "│" in line]
-    cells = [[cell.strip() for cell in row] for row in table]
+    cells = [row for row in table_rows(result.stdout) if len(row) == 4]
     assert len(cells) == 10
     assert [int(row[2]) for row in cells] == sorted(confusion[confusion > 0].tolist(), reverse=True)[:10]
     classes: ImageSet = open_images("many")

@@ -1,245 +1,49 @@
-"""The report: its numbers, its safety, its size, and that the same run gives the same bytes."""
+"""The report: its numbers, its words, its safety, its size, and that the same run gives the same bytes."""
 
 from __future__ import annotations
 
 import base64
 import dataclasses
-import html.parser
 import io
 import re
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
-from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import roc_auc_score
 
-from sightline.base import Finding
-from sightline.data import ImageSet, Split, open_images, split_images
-from sightline.evaluation import Evaluation, score, wilson_interval, write_report
-from sightline.records import RunFolder
-from sightline.tasks.classification import Answers
-
-NASTY = (
-    "<script>alert(1)</script>",
-    "x" * 120,
-    '" onmouseover="alert(2)',
-    "$\\frac{1}{0}$",
-    "{{ 7 * 7 }}",
-    "日本語",
-    "\u202ereversed",
-    "a/b/c & <b>d</b>",
+from report_pages import (
+    LIMIT,
+    LITTLE,
+    Case,
+    args,
+    invented,
+    judged,
+    judged_digits,
+    nasty_case,
+    numbers,
+    read,
+    rows_of,
+    section,
 )
-VOID = {"meta", "img", "br", "link", "input", "hr"}
-LIMIT = 2_000_000
-
-LITTLE: dict[str, Any] = {"task": "classification", "recipe": {}, "model": {"name": None}} | {
-    name: {} for name in ("sightline", "data", "preprocessing", "seed", "split_seed", "plan")
-}
-
-
-# -- a page as a tree ----------------------------------------------------------------------------------
-
-
-class Node:
-    def __init__(self, tag: str, attrs: dict[str, str | None]) -> None:
-        self.tag, self.attrs = tag, attrs
-        self.children: list[Node | str] = []
-
-    def all(self, tag: str = "", **wanted: str) -> Iterator[Node]:
-        """Elements below, of a tag, with an id or with one of their classes."""
-        for child in self.children:
-            if isinstance(child, Node):
-                classes = (child.attrs.get("class") or "").split()
-                same_class = "cls" not in wanted or wanted["cls"] in classes
-                same_id = "id" not in wanted or wanted["id"] == child.attrs.get("id")
-                if (not tag or child.tag == tag) and same_class and same_id:
-                    yield child
-                yield from child.all(tag, **wanted)
-
-    def one(self, tag: str = "", **wanted: str) -> Node:
-        found = list(self.all(tag, **wanted))
-        assert len(found) == 1, f"{len(found)} of {tag} {wanted}"
-        return found[0]
-
-    @property
-    def text(self) -> str:
-        whole = "".join(child if isinstance(child, str) else child.text for child in self.children)
-        return re.sub(r"[ \n]+", " ", whole).strip()
-
-
-class Reader(html.parser.HTMLParser):
-    def __init__(self) -> None:
-        super().__init__()
-        self.root = Node("", {})
-        self.open = [self.root]
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        node = Node(tag, dict(attrs))
-        self.open[-1].children.append(node)
-        if tag not in VOID:
-            self.open.append(node)
-
-    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.open[-1].children.append(Node(tag, dict(attrs)))
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open[-1].tag == tag, f"</{tag}> closes <{self.open[-1].tag}>"
-        self.open.pop()
-
-    def handle_data(self, data: str) -> None:
-        self.open[-1].children.append(data)
-
-
-def read(path: Path) -> Node:
-    reader = Reader()
-    reader.feed(path.read_text("utf-8"))
-    assert reader.open == [reader.root], "an element is not closed"
-    return reader.root
-
-
-def section(page: Node, name: str) -> Node:
-    return next(node for node in page.all("section") if node.attrs.get("aria-labelledby") == name)
-
-
-def rows_of(table: Node) -> list[list[str]]:
-    return [
-        [cell.text for cell in row.children if isinstance(cell, Node)] for row in table.one("tbody").all("tr")
-    ]
-
-
-def numbers(node: Node) -> list[float]:
-    return [float(data.attrs["value"] or "nan") for data in node.all("data")]
-
-
-# -- runs to report on ---------------------------------------------------------------------------------
-
-
-def results(epochs: int, best: int) -> list[dict[str, Any]]:
-    return [
-        {
-            "epoch": e,
-            "phase": 0,
-            "train_loss": 2.0 / e,
-            "train_accuracy": 1 - 0.8 / e,
-            "val_accuracy": 1 - 0.7 / e,
-            "val_balanced_accuracy": 1 - 0.71 / e,
-            "val_loss": 1.9 / e,
-            "best": int(e <= best),
-            "lr_main": 0.002 / e,
-            "images_per_second": 1500.0,
-            "seconds": 2.0,
-        }
-        for e in range(1, epochs + 1)
-    ]
-
-
-def args(images: ImageSet, split: Split, epochs: int) -> dict[str, Any]:
-    return {
-        "sightline": "0.1.0",
-        "task": "classification",
-        "data": {"source": images.source, "classes": list(images.classes), "left_out": []},
-        "model": {"name": "lenet5", "paper": "LeCun 1998", "parameters": 61_706},
-        "preprocessing": {
-            "size": [32, 32],
-            "fit": "resize",
-            "mean": [0.3],
-            "std": [0.4],
-            "value_range": [0, 255],
-        },
-        "recipe": {
-            "name": "default",
-            "why": "few images",
-            "phases": [{"epochs": epochs, "schedule": {"kind": "one_cycle"}}],
-            "optimizers": {"main": {"kind": "adamw", "lr": 0.002, "weight_decay": 0.05}},
-            "batch_size": 32,
-            "augmentation": {"crop": 0.1, "flip": "none"},
-            "label_smoothing": 0.05,
-            "select": "accuracy",
-        },
-        "seed": 0,
-        "split_seed": 0,
-        "split": {"rule": split.rule, "digest": "d16357"},
-        "plan": {"device": "cpu", "dtype": "fp32", "threads": 2, "compile": False},
-        "plan_origin": "timed",
-        "versions": {"torch": "2.13.0"},
-        "machine": {"device": "a processor", "cores": 2},
-    }
-
-
-def judged(images: ImageSet, split: Split, logits: np.ndarray, part: str) -> Evaluation:
-    indices = split.indices(part)  # type: ignore[arg-type]
-    answers = Answers(logits[indices], images.targets[indices], indices)
-    return Evaluation(
-        images=images,
-        indices=indices,
-        part=part,
-        selected_on=part == "val",
-        answers=answers,
-        scores=score(answers),
-    )
-
-
-@dataclasses.dataclass
-class Case:
-    images: ImageSet
-    split: Split
-    logits: np.ndarray
-
-    def write(
-        self,
-        folder: Path,
-        parts: tuple[str, ...] = ("test", "val"),
-        epochs: int = 30,
-        best: int = 20,
-        **more: Any,
-    ) -> Path:
-        run = RunFolder(folder)
-        run.write_args(more.pop("args", None) or args(self.images, self.split, epochs))
-        run.write_results(results(epochs, best))
-        evaluations = [judged(self.images, self.split, self.logits, part) for part in parts]
-        write_report(run.report, run=run, split=self.split, evaluations=evaluations, **more)
-        return run.report
+from sightline.base import Finding
+from sightline.data import open_images, split_images
+from sightline.evaluation import wilson_interval, write_report
+from sightline.evaluation.report import _tables
+from sightline.records import RunFolder
 
 
 @pytest.fixture(scope="module")
 def digits() -> Case:
-    images = open_images("digits")
-    split = split_images(images)
-    assert images.pixels is not None
-    features = images.pixels.reshape(len(images), -1) / 255
-    train = split.indices("train")
-    model = LogisticRegression(C=0.1, max_iter=300).fit(features[train], images.targets[train])
-    return Case(images, split, model.decision_function(features).astype(np.float32))
-
-
-def invented(classes: tuple[str, ...], each: int, side: int) -> Case:
-    """Noise with unsure answers."""
-    generator = np.random.default_rng(0)
-    n = len(classes) * each
-    targets = np.repeat(np.arange(len(classes)), each)
-    images = ImageSet(
-        source="<img src=x onerror=alert(3)>",
-        names=tuple(f"{i:06d} <i> {'long' * 20}.png" for i in range(n)),
-        targets=targets,
-        classes=classes,
-        channels=3,
-        sizes=np.full((n, 2), side, dtype=np.int32),
-        digests=tuple(str(i) for i in range(n)),
-        parts=tuple(("train", "val", "test")[i % 3] for i in range(n)),  # type: ignore[arg-type]
-        pixels=generator.integers(0, 256, (n, 3, side, side), dtype=np.uint8),
-    )
-    logits = generator.normal(size=(n, len(classes))).astype(np.float32)
-    logits[np.arange(n), targets] += 3
-    return Case(images, split_images(images), logits)
+    return judged_digits()
 
 
 @pytest.fixture(scope="module")
 def nasty() -> Case:
-    return invented(NASTY + tuple(f"species {i} of a family with a long name" for i in range(32)), 12, 28)
+    return nasty_case()
 
 
 # -- numbers -------------------------------------------------------------------------------------------
@@ -280,8 +84,8 @@ def test_parts_side_by_side_are_the_scores(digits: Case, tmp_path: Path) -> None
     rows = list(section(page, "scores").one("tbody").all("tr"))
     for row, part in zip(rows, ("test", "val"), strict=True):
         scores = judged(digits.images, digits.split, digits.logits, part).scores
-        expected = [scores.top1, *scores.interval, scores.balanced_accuracy, scores.loss, scores.ece]
-        assert numbers(row) == expected
+        expected = [scores.top1, *scores.interval, scores.balanced_accuracy, scores.macro_f1]
+        assert numbers(row) == [*expected, scores.auroc, scores.loss, scores.ece]
         assert ("selected on" in row.text) == (part == "val")
 
 
@@ -295,15 +99,29 @@ def test_confusion_table_is_the_matrix(digits: Case, tmp_path: Path) -> None:
 
 
 def test_class_table_is_the_matrix(digits: Case, tmp_path: Path) -> None:
-    matrix = judged(digits.images, digits.split, digits.logits, "test").scores.confusion
-    rows = rows_of(section(read(digits.write(tmp_path)), "classes").one("table"))
-    for t, row in enumerate(rows):
+    evaluation = judged(digits.images, digits.split, digits.logits, "test")
+    matrix, probabilities = evaluation.scores.confusion, evaluation.answers.probabilities
+    table = section(read(digits.write(tmp_path)), "classes").one("table")
+    f1, areas = [], []
+    for t, row in enumerate(rows_of(table)):
         right, total, said = int(matrix[t, t]), int(matrix[t].sum()), int(matrix[:, t].sum())
         low, high = wilson_interval(right, total)
-        assert row[:3] == [digits.images.classes[t], str(total), str(right)]
-        assert row[3] == f"{100 * right / total:.1f}\u00a0%"
-        assert row[4] == f"{100 * low:.1f}\u00a0% to {100 * high:.1f}\u00a0%"
-        assert row[5] == f"{100 * right / said:.1f}\u00a0%"
+        f1.append(2 * right / (total + said))
+        areas.append(roc_auc_score(evaluation.answers.targets == t, probabilities[:, t]))
+        assert row[:8] == [
+            digits.images.classes[t],
+            str(total),
+            str(right),
+            f"{100 * right / said:.1f}\u00a0%",
+            f"{100 * right / total:.1f}\u00a0%",
+            f"{100 * low:.1f}\u00a0% to {100 * high:.1f}\u00a0%",
+            f"{100 * f1[-1]:.1f}\u00a0%",
+            f"{areas[-1]:.4f}",
+        ]
+    means = numbers(table.one("tfoot"))
+    precision = np.mean(matrix.diagonal() / matrix.sum(axis=0))
+    recall = np.mean(matrix.diagonal() / matrix.sum(axis=1))
+    assert means == pytest.approx([precision, recall, np.mean(f1), np.mean(areas)], rel=1e-12)
 
 
 def test_split_table_counts_every_image(digits: Case, tmp_path: Path) -> None:
@@ -339,6 +157,303 @@ def test_kept_epoch_is_the_last_one_marked_best(digits: Case, tmp_path: Path) ->
     plots = list(section(page, "training").all("svg"))
     assert len(plots) == 3
     assert all("kept: 20" in plot.text for plot in plots)
+
+
+# -- the protocol, the calibration, the text to copy ---------------------------------------------------
+
+
+def changed(case: Case, **changes: Any) -> dict[str, Any]:
+    """A run's record with sections, or parts of them, replaced."""
+    record = args(case.images, case.split, 30)
+    for name, change in changes.items():
+        record[name] = record[name] | change if isinstance(change, dict) else change
+    return record
+
+
+def methods_of(case: Case, folder: Path, recipe: dict[str, Any] | None = None, **more: Any) -> str:
+    record = changed(case, recipe=recipe or {})
+    text = section(read(case.write(folder, args=more.pop("args", record), **more)), "methods").text
+    return text.replace("\u00a0", " ")
+
+
+def test_the_protocol_is_said(digits: Case, tmp_path: Path) -> None:
+    lead = read(digits.write(tmp_path, parts=("test",))).one("p", cls="lead")
+    assert "used for neither training nor selection" in lead.text
+    assert not list(lead.all("strong"))
+    free = read(digits.write(tmp_path / "free", parts=("val",), known={"selected_on": False}))
+    assert "by which nothing was selected" in free.one("p", cls="lead").text
+    record = changed(digits, recipe={"phases": [{"epochs": 30, "schedule": {"kind": "plateau"}}]})
+    watched = digits.write(tmp_path / "watched", parts=("val",), known={"selected_on": False}, args=record)
+    assert "by whose scores the learning rate was lowered" in read(watched).one("p", cls="lead").text
+
+
+def test_what_is_not_known_to_be_unseen_is_said(digits: Case, tmp_path: Path) -> None:
+    page = read(digits.write(tmp_path, known={"known_unseen": False, "selected_on": False}))
+    assert [badge.text for badge in page.one("p", cls="lead").all("strong")] == ["not known to be unseen"]
+    assert "neither training nor selection" not in page.one("body").text
+    assert section(page, "scores").text.count("not known to be unseen") == 2
+    assert "some may have been trained on: it is not known" in section(page, "methods").text
+
+
+def test_a_temperature_is_shown_before_and_after(digits: Case, tmp_path: Path) -> None:
+    case = dataclasses.replace(digits, temperature=0.5)
+    before, after = digits.judged("test").scores.ece, case.judged("test").scores.ece
+    found = section(read(case.write(tmp_path)), "calibration")
+    assert numbers(found)[:2] == [after, before]
+    assert "The temperature, 0.500, was fitted on the validation part." in found.text
+    label = found.one("svg").attrs["aria-label"] or ""
+    assert f"ECE {100 * after:.2f}\u00a0%, before temperature scaling {100 * before:.2f}\u00a0%" in label
+    assert "before it" in found.one("figcaption").text
+    bare = section(read(digits.write(tmp_path / "bare")), "calibration")
+    assert "No temperature was fitted." in bare.text
+    assert not list(bare.all("figcaption"))
+    drawn = [len(list(part.one("svg").all("use"))) for part in (found, bare)]
+    assert drawn[0] > drawn[1]
+
+
+def test_the_diagram_is_of_both_sides_of_the_temperature(
+    digits: Case, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn: list[Any] = []
+    monkeypatch.setattr(_tables, "reliability_figure", lambda label, *bins: drawn.append(bins) or "")
+    case = dataclasses.replace(digits, temperature=0.5)
+    case.write(tmp_path)
+    digits.write(tmp_path / "bare")
+    after, before = case.judged("test").scores.reliability, digits.judged("test").scores.reliability
+    assert drawn == [(after, before), (before, None)]
+
+
+def test_a_temperature_fitted_on_the_images_judged_is_said_to_be(digits: Case, tmp_path: Path) -> None:
+    case = dataclasses.replace(digits, temperature=0.5)
+    page = read(case.write(tmp_path, parts=("val",)))
+    for name in ("calibration", "methods"):
+        assert "the images judged" in section(page, name).text
+        assert "too good" in section(page, name).text
+    assert "too good" not in section(read(case.write(tmp_path / "test")), "calibration").text
+
+
+def test_the_numbers_of_the_methods_are_the_runs(digits: Case, tmp_path: Path) -> None:
+    case = dataclasses.replace(digits, temperature=0.5)
+    text, scores = methods_of(case, tmp_path), case.judged("test").scores
+    low, high = (f"{100 * bound:.2f} %" for bound in scores.interval)
+    for said in (
+        "1,797 grey-scale images of 10 classes (digits)",
+        "1,259 for training, 269 for validation and 269 for testing",
+        digits.split.rule,
+        "The digest of the split is d16357",
+        "No two parts share an image, byte for byte",
+        "lenet5 (LeCun 1998), of 61,706 parameters, trained from scratch",
+        "32 \u00d7 32 pixels",
+        "mapped from 0\u2013255 to 0\u20131 and standardised with mean 0.3 and standard deviation 0.4",
+        "shifted by up to 3 pixels in each direction",  # a tenth of 32, in whole pixels
+        "trained for 30 epochs with AdamW (Loshchilov and Hutter 2019)",
+        "peak learning rate 0.002",
+        "weight decay 0.05",
+        "batches of at most 32 images",
+        "Labels were smoothed by 0.05",
+        "highest accuracy on the validation images (epoch 20)",
+        "The training seed was 0",
+        "Sightline 0.1.0 and PyTorch 2.13.0",
+        "on 269 test images, which were used for neither training nor selection",
+        f"{scores.confusion.trace()} of 269 were right, an accuracy of {100 * scores.top1:.2f} %",
+        f"interval {low} to {high}, Wilson 1927",
+        f"balanced accuracy was {100 * scores.balanced_accuracy:.2f} %",
+        f"F1 {100 * scores.macro_f1:.2f} %",
+        f"AUROC {scores.auroc:.4f}",
+        "a temperature of 0.5 (Guo et al. 2017), fitted on the validation images",
+        f"{100 * scores.ece_uncalibrated:.2f} % before, {100 * scores.ece:.2f} % after",
+    ):
+        assert said in text, said
+
+
+def test_every_part_is_counted_by_itself(digits: Case, tmp_path: Path) -> None:
+    parts = list(digits.split.parts)
+    for i in digits.split.indices("test")[:20]:
+        parts[i] = "train"
+    case = dataclasses.replace(digits, split=dataclasses.replace(digits.split, parts=tuple(parts)))
+    text = methods_of(case, tmp_path)
+    assert "1,279 for training, 269 for validation and 249 for testing" in text
+    assert "on 249 test images" in text
+    none = tuple("train" if part == "test" else part for part in parts)
+    case = dataclasses.replace(digits, split=dataclasses.replace(digits.split, parts=none))
+    text = methods_of(case, tmp_path / "none", parts=("val",))
+    assert "1,528 for training and 269 for validation, with none for testing" in text
+    assert "on 269 validation images, by whose scores the run was selected or stopped" in text
+
+
+SCHEDULES = [
+    (
+        {"kind": "one_cycle", "warm_up": 0.25, "start": 0.04, "end": 0.0001},
+        "rose along a cosine from 0.04 of its peak over the first 25 % of the steps and then fell along a "
+        "cosine to 0.0001 of the peak (one cycle, Smith 2018; the momentum was not cycled).",
+    ),
+    (
+        {"kind": "cosine", "warm_up": 0.0, "start": 0.04, "end": 0.0},
+        "the learning rate fell along a cosine to 0 of the peak (Loshchilov and Hutter 2017).",
+    ),
+    (
+        {"kind": "linear", "warm_up": 0.0, "end": 0.01},
+        "the learning rate fell in a straight line to 0.01 of the peak.",
+    ),
+    (
+        {"kind": "step", "warm_up": 0.1, "start": 0.5, "milestones": [0.5, 0.75], "drop": 0.2},
+        "rose in a straight line from 0.5 of its peak over the first 10 % of the steps and then was "
+        "multiplied by 0.2 after 50 % and 75 % of the steps.",
+    ),
+    (
+        {"kind": "plateau", "warm_up": 0.0, "drop": 0.1, "wait": 4, "end": 0.001},
+        "was multiplied by 0.1 whenever 4 epochs had passed without a better validation accuracy, down to "
+        "0.001 of the peak at the least.",
+    ),
+    ({"kind": "constant", "warm_up": 0.0}, "the learning rate stayed constant."),
+    ({"kind": "tidal", "moon": 3}, "the learning rate followed the schedule tidal (moon 3)."),
+    ({"kind": "step", "warm_up": 0.0}, "the learning rate followed the schedule step."),
+    ({"kind": "constant", "warm_up": 0.0, "wobble": 0.5}, "stayed constant (wobble 0.5)."),
+]
+
+
+def test_every_schedule_is_told(digits: Case, tmp_path: Path) -> None:
+    phases = [{"epochs": 3, "schedule": schedule} for schedule, _ in SCHEDULES]
+    text = methods_of(digits, tmp_path, {"phases": phases})
+    for place, (_, said) in enumerate(SCHEDULES, start=1):
+        told = text[text.index(f"Phase {place} of {len(SCHEDULES)} (3 epochs): ") :]
+        assert said in told[: told.index(f"Phase {place + 1}") if place < len(SCHEDULES) else None], said
+    alone = methods_of(digits, tmp_path / "alone", {"phases": [{"epochs": 30, "schedule": SCHEDULES[5][0]}]})
+    assert "The learning rate stayed constant." in alone
+
+
+def test_augmentation_is_told_as_it_acts(digits: Case, tmp_path: Path) -> None:
+    quiet = {
+        "crop": 0.03,
+        "flip": "none",
+        "rotate": 0.0,
+        "colour": 0.4,
+        "mixup": 0.0,
+    }  # 0.03 of 32 is no pixel
+    assert "Training images were not augmented." in methods_of(digits, tmp_path, {"augmentation": quiet})
+    loud = {
+        "flip": "both", "transpose": True, "rotate": 12.5, "zoom": 0.15, "erase": 0.3, "mixup": 0.2,
+        "cutmix": 1.0, "posterise": [3, 4],
+    }  # fmt: skip
+    text = methods_of(digits, tmp_path / "loud", {"augmentation": loud})
+    for said in (
+        "mirrored left-right and up-down, each with probability 1/2",
+        "transposed",
+        "rotated by up to 12.5 degrees either way",
+        "between 1/1.15 and 1.15",
+        "with probability 0.3 (random erasing",
+        "either mixed with another image of its batch in shares drawn from Beta(0.2, 0.2)",
+        "Beta(1, 1) (CutMix, Yun et al. 2019), each with probability 1/2",
+        "changed by posterise (3, 4)",
+    ):
+        assert said in text, said
+
+
+def test_the_rest_of_a_recipe_is_told(digits: Case, tmp_path: Path) -> None:
+    sgd = {"kind": "sgd", "lr": 0.1, "momentum": 0.9, "nesterov": True, "weight_decay": 0.0}
+    recipe = {
+        "optimizers": {"main": sgd},
+        "phases": [
+            {"epochs": 5, "trainable": ["head"], "start": "old.safetensors"},
+            {"epochs": 40, "trainable": ["*"], "rates": {"*": 0.1, "head": 1.0}},
+        ],
+        "balance": "sampling",
+        "accumulate": 4,
+        "ema_decay": 0.999,
+        "clip_norm": 5.0,
+        "patience": 10,
+        "select": "loss",
+        "objective": {"focus": 2.0},
+        "dreams": {"of": "<b>sheep</b>"},
+        "idle": None,
+    }  # fmt: skip
+    path = tmp_path / "page"
+    text = methods_of(digits, path, recipe)
+    for said in (
+        "started from the weights of old.safetensors.",
+        "trained for 30 epochs of 45 planned with stochastic gradient descent with peak learning rate 0.1, "
+        "no weight decay and Nesterov momentum 0.9",
+        "each divided into 4 micro-batches",
+        "Phase 1 of 2 (5 epochs): it started from the weights of old.safetensors; only head changed",
+        "Phase 2 of 2 (40 epochs): the rate was multiplied by 0.1 for all parameters and 1 for head.",
+        "each epoch showed every class equally often",
+        "exponential moving average of the weights over steps (decay 0.999)",
+        "clipped to a norm of 5.",
+        "the lowest loss on the validation images",
+        "stop after 10 epochs without a better one",
+        "Further settings of the recipe: focus 2; dreams of <b>sheep</b>.",
+    ):
+        assert said in text, said
+    assert "idle" not in text
+    assert "smoothed" not in text
+    assert "<b>sheep" not in (path / "report.html").read_text("utf-8")
+
+
+def test_methods_of_what_a_run_did_not_record_say_nothing_of_it(digits: Case, tmp_path: Path) -> None:
+    run = RunFolder(tmp_path)
+    run.write_args(LITTLE)
+    write_report(run.report, run=run, split=digits.split, evaluations=[digits.judged("test")])
+    text = section(read(run.report), "methods").text
+    assert "None" not in text
+    assert "none" not in text
+    assert "The network was not recorded." in text
+    assert "trained for" not in text
+    assert "1,259 for training" in text
+
+
+def test_copies_in_two_parts_are_not_denied(digits: Case, tmp_path: Path) -> None:
+    digests = list(digits.images.digests)
+    learned, lone, *judged_on = (
+        int(digits.split.indices("train")[0]), *map(int, digits.split.indices("test"))
+    )  # fmt: skip
+    digests[lone] = digests[learned]
+    images = dataclasses.replace(digits.images, digests=tuple(digests))
+    case = Case(images, digits.split, digits.logits)
+    whole = case.judged("test")
+    kept = dataclasses.replace(whole, indices=np.array(judged_on, dtype=np.int64))
+    run = RunFolder(tmp_path)
+    run.write_args(args(images, digits.split, 30))
+    write_report(run.report, run=run, split=digits.split, evaluations=[kept])
+    text = section(read(run.report), "methods").text
+    assert "byte for byte" not in text
+    assert "1 further test image was left out, being exact copies of images trained or selected on" in text
+
+
+def test_the_texts_to_copy_are_selected_whole(digits: Case, tmp_path: Path) -> None:
+    path = digits.write(tmp_path)
+    assert re.search(r"\.copy \{[^}]*[; ]user-select: all", path.read_text("utf-8"))
+    page = read(path)
+    assert "copy" in (next(iter(section(page, "methods").all("div", cls="prose"))).attrs["class"] or "")
+    table = section(page, "split").one("table")
+    lines = section(page, "split").one("pre", cls="copy").children[0]
+    assert isinstance(lines, str)
+    head, rule, *body = [
+        [cell.strip() for cell in line.strip("| ").split("|")] for line in lines.splitlines()
+    ]
+    assert head == ["class", "train", "val", "test", "all"]
+    assert set(rule) == {":--", "--:"}
+    assert body[:-1] == rows_of(table)
+    assert body[-1] == ["all", "1259", "269", "269", "1797"]
+
+
+def test_class_names_cannot_break_the_table_to_copy(digits: Case, tmp_path: Path) -> None:
+    classes = ("a|b", "two\nlines", *digits.images.classes[2:])
+    images = dataclasses.replace(digits.images, classes=classes)
+    text = (
+        section(read(Case(images, digits.split, digits.logits).write(tmp_path)), "split")
+        .one("pre")
+        .children[0]
+    )
+    assert isinstance(text, str)
+    assert len(text.splitlines()) == 13
+    assert "| a\\|b |" in text
+
+
+def test_the_learning_rate_is_in_figure_and_table(digits: Case, tmp_path: Path) -> None:
+    found = section(read(digits.write(tmp_path)), "training")
+    assert "Learning rate" in [title.text for title in found.all("b")]
+    (row,) = [row for row in rows_of(found.one("table")) if row[0] == "Learning rate"]
+    assert row[1:] == [f"{0.002 / epoch:.3g}" for epoch in (1, 20, 30)]
 
 
 # -- images --------------------------------------------------------------------------------------------

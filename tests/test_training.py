@@ -128,7 +128,7 @@ def test_a_failed_replacement_leaves_the_old_run(three_classes: Path, in_tmp: Pa
 
 def test_editing_the_network_while_it_trains_loses_nothing(three_classes: Path, own: Path) -> None:
     class Editing(SilentReporter):
-        def epoch(self, row: Any, total: int, seconds_left: float) -> None:
+        def epoch(self, rows: Any, total: int, seconds_left: float, select: str | None) -> None:
             Path("net.py").write_text("this is no Python")
 
     result = train(three_classes, model="net.py:Net", output="run", reporter=Editing())
@@ -227,13 +227,16 @@ def test_on_a_terminal_a_line_moves_and_the_cursor_comes_back() -> None:
     reporter = TerminalReporter(Console(file=stream, force_terminal=True, width=80))
     reporter.progress("reading images", 1, 10)
     reporter.note("a [note] of the run")
-    reporter.epoch({"epoch": 1, "train_loss": 0.5, "images_per_second": 9.0, "best": 1}, 2, 61.0)
+    reporter.progress("epoch 1", 2, 10, lambda: "loss 0.7")
+    row = {"epoch": 1, "train_loss": 0.5, "images_per_second": 9.0, "best": 1}
+    reporter.epoch([row], 2, 61.0, "accuracy")
     reporter.close()
     shown = stream.getvalue()
     assert "reading images" in shown
+    assert "loss 0.7" in shown
     assert "a [note] of the run" in shown
     assert "epoch 1/2  loss 0.5000  9 images/s  1 min 1 s left" in shown
-    assert shown.count("\x1b[?25l") == shown.count("\x1b[?25h") == 1, "the cursor is hidden and shown again"
+    assert shown.count("\x1b[?25l") == shown.count("\x1b[?25h") == 2, "the cursor is hidden and shown again"
 
 
 def test_off_a_terminal_lines_are_plain(capsys: pytest.CaptureFixture[str]) -> None:
@@ -244,10 +247,11 @@ def test_off_a_terminal_lines_are_plain(capsys: pytest.CaptureFixture[str]) -> N
 
 
 FLAGS = {
-    "train": "--model --recipe --weights --epochs --batch-size -b --lr --img-size --imgsz --select --seed "
-    "--split-seed --allow-unreadable --device --precision --output --exist-ok --cache-mb --resume --json",
+    "train": "--model --recipe --weights --epochs --minutes --batch-size -b --lr --img-size --imgsz "
+    "--group-by --folds --repeat --balance --select --symmetry --seed --split-seed --allow-unreadable "
+    "--device --precision --output --exist-ok --cache-mb --resume --json",
     "demo": "--output --json",
-    "evaluate": "--allow-unreadable --device --batch-size -b --json",
+    "evaluate": "--against --allow-unreadable --device --batch-size -b --json",
     "predict": "--topk --csv --device --batch-size -b --json",
 }
 

@@ -41,7 +41,7 @@ TINY = Architecture(
     name="tiny", builder=lambda **_: Tiny(), paper="", year=0, input_shape=(1, 8, 8), num_classes=10,
     parameters=0, macs=0, stem="body.0", head="head",
 )  # fmt: skip
-FREELY = Augmentation(crop=0.1, flip="horizontal", rotate=10, colour=0.2, erase=0.2)
+FREELY = Augmentation(crop=0.1, flip="both", transpose=True, rotate=10, erase=0.2, mixup=0.2, cutmix=1.0)
 
 
 def one_phase(epochs: int = 2, **settings: Any) -> Recipe:
@@ -94,7 +94,7 @@ class StopAt(SilentReporter):
     def __init__(self, step: int, act: Any) -> None:
         self.left, self.act = step, act
 
-    def progress(self, what: str, done: int, total: int) -> None:
+    def progress(self, what: str, done: int, total: int, detail: Any = None) -> None:
         if what.startswith("epoch"):
             self.left -= 1
             if self.left == 0:

@@ -6,7 +6,8 @@ import functools
 import json
 import os
 import sys
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 import typer
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
 
 _moving: list[TerminalReporter] = []
 """Reporters with a moving line, which must go before the verb ends: the terminal's cursor is hidden by it."""
+
+_DETAIL_EVERY = 0.5
+"""Seconds between two looks at how unfinished work goes."""
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -82,31 +86,39 @@ class TerminalReporter:
 
         self._progress = Progress(
             TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(),
+            TextColumn("{task.fields[detail]}", style="dim"),
             console=console or Console(stderr=True), transient=True,
         )  # fmt: skip
         self._task: Any = None
-        self._what = ""
+        self._what, self._detailed_at = "", 0.0
 
     def note(self, text: str) -> None:
         """Print it above the moving line."""
         self._progress.console.print(text, highlight=False, markup=False, soft_wrap=True)
 
-    def progress(self, what: str, done: int, total: int) -> None:
+    def progress(
+        self, what: str, done: int, total: int, detail: Callable[[], str] | None = None
+    ) -> None:
         """Move the line; it goes when the work is done."""
         if what != self._what:
             self.close()
             self._what = what
             self._progress.start()
-            self._task = self._progress.add_task(what, total=total)
+            self._task = self._progress.add_task(what, total=total, detail="")
         self._progress.update(self._task, completed=done)
+        if detail is not None and time.monotonic() - self._detailed_at > _DETAIL_EVERY:
+            self._progress.update(self._task, detail=detail())  # may make an accelerator wait
+            self._detailed_at = time.monotonic()
         if done >= total:
             self.close()
 
-    def epoch(self, row: Mapping[str, Any], total: int, seconds_left: float) -> None:
+    def epoch(
+        self, rows: Sequence[Mapping[str, Any]], total: int, seconds_left: float, select: str | None
+    ) -> None:
         """Print the epoch's line."""
         from sightline.training import epoch_line
 
-        self.note(epoch_line(row, total, seconds_left))
+        self.note(epoch_line(rows, total, seconds_left, select))
 
     def close(self) -> None:
         """Take the moving line away and give the cursor back."""

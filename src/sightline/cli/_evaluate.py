@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -12,16 +13,24 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from sightline.evaluation import Evaluation
+    from sightline.evaluation import ClassificationScores, Comparison, Evaluation
 
 _MOST_CLASSES = 12
+"""Of a confusion that is shown whole."""
+_MOST_ROWS = 30
+"""Classes of a table that has them all; of more, the worst are shown."""
+_WORST = 10
 _CONFUSIONS = 10
+_MISTAKES = 5
 
 
 @handled
 def evaluate(
     model: Annotated[str, typer.Argument(help="A run folder, a model file, or NAME@FILE.")],
     data: Annotated[str | None, typer.Argument(help="Images to judge on. Default: the run's own.")] = None,
+    against: Annotated[
+        str | None, typer.Option(help="Another model: which is better on the same images?")
+    ] = None,
     allow_unreadable: Annotated[
         bool, typer.Option("--allow-unreadable", help="Leave out unreadable files.")
     ] = False,
@@ -30,57 +39,104 @@ def evaluate(
     json: Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")] = False,
 ) -> None:
     """Judge a trained network: on the test images if there are any, else on the validation images."""
+    from sightline.evaluation import Comparison, compare
     from sightline.evaluation import evaluate as evaluate_model
 
     reporter = make_reporter()
-    result = evaluate_model(
-        model,
-        data,
-        allow_unreadable=allow_unreadable,
-        device=device,
-        batch_size=batch_size,
-        progress=reporter.progress,
-    )
+    settings: dict[str, Any] = {
+        "allow_unreadable": allow_unreadable,
+        "device": device,
+        "batch_size": batch_size,
+        "progress": reporter.progress,
+    }
+    result: Evaluation | Comparison
+    if against is None:
+        result = evaluate_model(model, data, **settings)
+    else:
+        result = compare(model, against, data, **settings)
     for finding in result.findings:
         if finding.level != "info":
             reporter.note(f"{finding.level}: {finding.line()}")
     if json:
         print_json(result.to_dict())
+    elif isinstance(result, Comparison):
+        _show(result.first)
+        _show_comparison(result)
     else:
         _show(result)
 
 
 def _show(result: Evaluation) -> None:
-    from rich.console import Console
-    from rich.markup import escape
-    from rich.table import Table
-
-    scores = result.scores
+    """The scores, each class, what is taken for what, the surest mistakes."""
     print(result.describe())
-    print(
+    print(_score_line(result.scores))
+    _show_classes(result)
+    _show_confusion(result.images.classes, result.scores.confusion)
+    mistakes = result.mistakes(_MISTAKES)
+    if mistakes:
+        print(f"the {len(mistakes)} most confident mistakes")
+    for one in mistakes:
+        print(f"{100 * one.probability:6.1f} % {one.predicted}, but is {one.true}: {one.path}")
+
+
+def _score_line(scores: ClassificationScores) -> str:
+    auroc = "" if scores.auroc is None else f"AUROC {scores.auroc:.4f}, "
+    before = ""
+    if scores.temperature != 1.0:
+        before = f" (before temperature {scores.temperature:.3g}: {100 * scores.ece_uncalibrated:.2f} %)"
+    return (
         f"top-5 {100 * scores.top5:.2f} %, balanced accuracy {100 * scores.balanced_accuracy:.2f} %, "
-        f"calibration error {100 * scores.ece:.2f} %, loss {scores.loss:.4f}"
+        f"macro F1 {100 * scores.macro_f1:.2f} %, {auroc}"
+        f"calibration error {100 * scores.ece:.2f} %{before}, loss {scores.loss:.4f}"
     )
-    classes = result.images.classes
+
+
+def _show_classes(result: Evaluation) -> None:
+    """What each class scored; of many that occur, those of lowest F1, of equal ones the first."""
+    rows = list(zip(result.images.classes, result.scores.classes, strict=True))
+    if len(rows) > _MOST_ROWS:
+        by_f1 = sorted((one.f1, place) for place, (_, one) in enumerate(rows) if one.f1 is not None)
+        print(f"the {min(_WORST, len(by_f1))} of {len(by_f1)} classes with the lowest F1 (all: --json)")
+        rows = [rows[place] for _, place in by_f1[:_WORST]]
+    cells = [
+        (
+            name,
+            str(one.n),
+            *("-" if x is None else f"{100 * x:.1f} %" for x in (one.precision, one.recall, one.f1)),
+        )
+        for name, one in rows
+    ]
+    _print_table(("class", "images", "precision", "recall", "F1"), cells)
+
+
+def _show_comparison(result: Comparison) -> None:
+    print(f"against {result.against}: {result.second.describe()}")
+    print(
+        f"right: both {result.both_right:,}, only {result.model} {result.only_first:,}, "
+        f"only {result.against} {result.only_second:,}, neither {result.neither:,}"
+    )
+    low, high = (100 * bound for bound in result.balanced_accuracy_interval)
+    print(
+        f"balanced accuracy: {100 * result.balanced_accuracy_difference:+.2f} points, "
+        f"95 % interval {low:+.2f} to {high:+.2f}"
+    )
+    print(result.describe())
+
+
+def _show_confusion(classes: tuple[str, ...], confusion: NDArray[np.int64]) -> None:
     if len(classes) > _MOST_CLASSES:
-        _show_confusions(classes, scores.confusion)
+        _show_confusions(classes, confusion)
         return
     print("confusion: true classes down, predicted ones across")
-    table = Table()
-    table.add_column("")
-    for name in classes:
-        table.add_column(escape(name), justify="right")
-    for name, row in zip(classes, scores.confusion, strict=True):
-        table.add_row(escape(name), *(str(count) if count else "." for count in row))
-    Console().print(table)
+    rows = [
+        (name, *(str(count) if count else "." for count in row))
+        for name, row in zip(classes, confusion, strict=True)
+    ]
+    _print_table(("", *classes), rows)
 
 
 def _show_confusions(classes: tuple[str, ...], confusion: NDArray[np.int64]) -> None:
     """The commonest confusions of many classes; of equal ones, those first in the order of the classes."""
-    from rich.console import Console
-    from rich.markup import escape
-    from rich.table import Table
-
     wrong = [
         (int(count), true, predicted)
         for true, row in enumerate(confusion)
@@ -92,10 +148,22 @@ def _show_confusions(classes: tuple[str, ...], confusion: NDArray[np.int64]) -> 
         return
     wrong.sort(key=lambda one: -one[0])
     print(f"the {min(_CONFUSIONS, len(wrong))} commonest of {len(wrong)} confusions (all: --json)")
-    table = Table("true", "predicted")
-    table.add_column("images", justify="right")
-    table.add_column("of", justify="right")
-    for count, true, predicted in wrong[:_CONFUSIONS]:
-        total = int(confusion[true].sum())
-        table.add_row(escape(classes[true]), escape(classes[predicted]), str(count), str(total))
+    rows = [
+        (classes[true], classes[predicted], str(count), str(confusion[true].sum()))
+        for count, true, predicted in wrong[:_CONFUSIONS]
+    ]
+    _print_table(("true", "predicted", "images", "of"), rows, text=2)
+
+
+def _print_table(header: Sequence[str], rows: Iterable[Sequence[str]], text: int = 1) -> None:
+    """A table whose first `text` columns are words, the others numbers."""
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table()
+    for place, name in enumerate(header):
+        table.add_column(escape(name), justify="left" if place < text else "right")
+    for row in rows:
+        table.add_row(*map(escape, row))
     Console().print(table)

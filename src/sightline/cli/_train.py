@@ -28,6 +28,9 @@ def train(
         str | None, typer.Option(help="A run, model file or weights file to start from.")
     ] = None,
     epochs: Annotated[int | None, typer.Option(min=1, help="Epochs; with --resume, a new total.")] = None,
+    minutes: Annotated[
+        float | None, typer.Option(help="Instead of --epochs: how long it may take, in all.")
+    ] = None,
     batch_size: Annotated[
         int | None, typer.Option("--batch-size", "-b", min=1, help="Images a step.")
     ] = None,
@@ -35,9 +38,23 @@ def train(
     img_size: Annotated[
         int | None, typer.Option("--img-size", "--imgsz", min=1, help="Side of the network's square input.")
     ] = None,
+    group_by: Annotated[
+        str | None,
+        typer.Option("--group-by", help="Regular expression on paths; what it matches is never divided."),
+    ] = None,
+    folds: Annotated[int | None, typer.Option(min=2, help="Cross-validate: as many runs.")] = None,
+    repeat: Annotated[int | None, typer.Option(min=2, help="As many runs, each with another seed.")] = None,
+    balance: Annotated[
+        str | None, typer.Option(help="For classes of unequal size: none, weights, sampling.")
+    ] = None,
     select: Annotated[
         str | None,
-        typer.Option(help="Metric that chooses the best epoch: accuracy, balanced_accuracy, loss."),
+        typer.Option(
+            help="Metric that chooses the best epoch: accuracy, balanced_accuracy, macro_f1, auroc, loss."
+        ),
+    ] = None,
+    symmetry: Annotated[
+        str | None, typer.Option(help="What leaves the class as it is: none, mirror, all.")
     ] = None,
     seed: Annotated[int, typer.Option(help="Of everything random in training.")] = 0,
     split_seed: Annotated[int, typer.Option(help="Of the split, where the folder has none.")] = 0,
@@ -78,8 +95,9 @@ def train(
         return
     assert data is not None
     result = train_run(
-        data, model=model, recipe=recipe, weights=weights, epochs=epochs, batch_size=batch_size, lr=lr,
-        img_size=img_size, select=select, seed=seed, split_seed=split_seed,
+        data, model=model, recipe=recipe, weights=weights, epochs=epochs, minutes=minutes,
+        batch_size=batch_size, lr=lr, img_size=img_size, group_by=group_by, folds=folds, repeat=repeat,
+        balance=balance, select=select, symmetry=symmetry, seed=seed, split_seed=split_seed,
         allow_unreadable=allow_unreadable, device=device, precision=precision, output=output,
         exist_ok=exist_ok, cache_mb=DEFAULT_BUDGET_MB if cache_mb is None else cache_mb,
         reporter=make_reporter(),
@@ -114,7 +132,13 @@ def _show(result: TrainingResult, as_json: bool) -> None:
     if as_json:
         print_json(result.to_dict())
         return
-    for evaluation in result.evaluations:
-        print(evaluation.describe())
+    if result.runs:
+        for run in result.runs:
+            print(f"{run.run.name}: {run.describe()}")
+        print(result.describe())
+    else:
+        for evaluation in result.evaluations:
+            print(evaluation.describe())
     print(f"report: {result.run / 'report.html'}")
-    print(f"predict: sightline predict {result.run} IMAGE")
+    if not result.runs:
+        print(f"predict: sightline predict {result.run} IMAGE")

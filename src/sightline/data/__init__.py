@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from sightline.data._batches import MemoryBatches as MemoryBatches
     from sightline.data._batches import WorkerBatches as WorkerBatches
     from sightline.data._batches import open_batches as open_batches
+    from sightline.data._groups import group_images as group_images
     from sightline.data._image_set import PARTS as PARTS
     from sightline.data._image_set import ImageSet as ImageSet
     from sightline.data._image_set import Part as Part
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from sightline.data._open import open_images as open_images
     from sightline.data._sizes import choose_sizes as choose_sizes
     from sightline.data._split import Split as Split
+    from sightline.data._split import fold_images as fold_images
     from sightline.data._split import recorded_split as recorded_split
     from sightline.data._split import split_images as split_images
     from sightline.data._statistics import channel_statistics as channel_statistics
@@ -28,11 +30,12 @@ __getattr__, __dir__, __all__ = lazy_exports(
     {
         "_batch": ("Batch",),
         "_batches": ("DEFAULT_BUDGET_MB", "BatchSource", "MemoryBatches", "WorkerBatches", "open_batches"),
+        "_groups": ("group_images",),
         "_image_set": ("PARTS", "ImageSet", "Part"),
         "_index": ("Progress",),
         "_open": ("EMBEDDED", "open_images"),
         "_sizes": ("choose_sizes",),
-        "_split": ("Split", "recorded_split", "split_images"),
+        "_split": ("Split", "fold_images", "recorded_split", "split_images"),
         "_statistics": ("channel_statistics",),
     },
 )

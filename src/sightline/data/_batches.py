@@ -73,7 +73,8 @@ def open_batches(
         budget_mb: How many megabytes of decoded images may be kept; 0 for none.
         path: `memory` or `workers` to take that path whatever the budget (memory only where there is room
             on the disk); None to choose.
-        workers: Decoding processes where images are decoded as needed; None for one a core.
+        workers: Decoding processes where images are decoded as needed; None for one a core, 0 to decode in
+            this one.
         progress: Told how far decoding is.
     """
     cell = canvas.channels * canvas.height * canvas.width
@@ -85,7 +86,7 @@ def open_batches(
             return MemoryBatches(images, canvas, _decoded(images, canvas, progress))
     if images.pixels is not None:
         raise DataError(f"{images.source} is held in memory at {images.one_size}; it cannot be framed")
-    return WorkerBatches(images, canvas, workers or usable_cores())
+    return WorkerBatches(images, canvas, usable_cores() if workers is None else workers)
 
 
 class MemoryBatches:
@@ -123,7 +124,7 @@ class WorkerBatches:
     Args:
         images: The set, of files.
         canvas: What each image is framed to.
-        workers: How many processes.
+        workers: How many processes; 0 for this one.
     """
 
     path = "workers"
@@ -161,9 +162,9 @@ class WorkerBatches:
             sampler=order,  # each item of the "set" is a whole batch
             batch_size=None,
             num_workers=self._workers,
-            multiprocessing_context=START_METHOD,
+            multiprocessing_context=START_METHOD if self._workers else None,
             worker_init_fn=serve_parent,
-            persistent_workers=True,
+            persistent_workers=self._workers > 0,
         )
         return order, loader
 
@@ -197,8 +198,8 @@ class _FramedFiles(Dataset[tuple[Tensor, Tensor, str]]):
                 framed = read_framed(path, c, reduced=self._reduced)
             except UnreadableImageError as error:
                 return pixels, transforms, f"{path} can no longer be read: {error}"
-            pixels[row] = torch.from_numpy(framed.pixels)
-            transforms[row] = torch.from_numpy(framed.transform)
+            pixels.numpy()[row] = framed.pixels
+            transforms.numpy()[row] = framed.transform
         return pixels, transforms, ""
 
 

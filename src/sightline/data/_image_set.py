@@ -43,6 +43,10 @@ class ImageSet:
     """The folder `names` are relative to; None of an embedded set."""
     pixels: NDArray[np.uint8] | None = dataclasses.field(default=None, repr=False)
     """(N, C, H, W) of an embedded set; None where images are files."""
+    groups: tuple[str, ...] | None = None
+    """What each image belongs to (a patient, a plate): a split keeps a group together. None of no groups."""
+    grouped_by: str | None = None
+    """The pattern that `groups` were read with."""
     findings: tuple[Finding, ...] = ()
     """What was noticed while opening it."""
     left_out: tuple[str, ...] = ()
@@ -53,6 +57,7 @@ class ImageSet:
 
     def __post_init__(self) -> None:
         counts = {len(self.targets), len(self.sizes), len(self.digests), len(self.parts), len(self.names)}
+        counts |= set() if self.groups is None else {len(self.groups)}
         assert len(counts) == 1, f"arrays of different lengths: {counts}"
         assert (self.root is None) != (self.pixels is None)
 
@@ -71,6 +76,19 @@ class ImageSet:
         """Images of each class, in all or among `indices`."""
         targets = self.targets if indices is None else self.targets[indices]
         return np.bincount(targets, minlength=len(self.classes))
+
+    def subset(self, indices: NDArray[np.int64]) -> ImageSet:
+        """Some of the images, in the set's order; classes stay as they are."""
+        return dataclasses.replace(
+            self,
+            names=tuple(self.names[i] for i in indices),
+            targets=self.targets[indices],
+            sizes=self.sizes[indices],
+            digests=tuple(self.digests[i] for i in indices),
+            parts=tuple(self.parts[i] for i in indices),
+            pixels=None if self.pixels is None else self.pixels[indices],
+            groups=None if self.groups is None else tuple(self.groups[i] for i in indices),
+        )
 
     def with_classes(self, classes: tuple[str, ...]) -> ImageSet:
         """The same images with targets as indices into `classes`, matched by name.

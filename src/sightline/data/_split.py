@@ -1,7 +1,8 @@
 """Which image is for what: decided by hashes, recorded, the same on every machine.
 
 Within a class, images are ordered by a hash of (split_seed, relative path), so that adding one image moves
-no other by more than a place at a boundary. Exact duplicates go together.
+no other by more than a place at a boundary. Exact duplicates go together, and so do groups: with groups, the
+largest are placed first, each where it brings the classes closest to what they should be.
 """
 
 from __future__ import annotations
@@ -11,7 +12,9 @@ import dataclasses
 import hashlib
 import io
 from collections import defaultdict
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +30,9 @@ CARVED_FRACTION = 0.10
 
 _COLUMNS = ("path", "class", "part", "digest")
 
+Side = TypeVar("Side", bound=str)
+"""What images are divided into: parts, or folds."""
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class Split:
@@ -38,6 +44,8 @@ class Split:
     """How it was decided, in words."""
     seed: int
     """The split seed."""
+    fold: tuple[int, int] | None = None
+    """Which fold is the test part, from 1, and of how many; None of no folds."""
     findings: tuple[Finding, ...] = ()
     """Leaks and other risks noticed."""
 
@@ -63,39 +71,71 @@ class Split:
         write_text(path, self.table(images))
 
 
-def split_images(images: ImageSet, seed: int = 0) -> Split:
+def fold_images(images: ImageSet) -> ImageSet:
+    """The images that are divided into folds: all but a folder's own test images, which stay unseen."""
+    kept = np.array([i for i, part in enumerate(images.parts) if part != "test"], dtype=np.int64)
+    if len(kept) == len(images):
+        return images
+    left_out = Finding(
+        level="info",
+        where=images.source,
+        what=f"its {len(images) - len(kept)} test images are in no fold",
+        why="they stay unseen",
+        do="judge a fold on them with evaluate",
+    )
+    return dataclasses.replace(images.subset(kept), findings=(*images.findings, left_out))
+
+
+def split_images(images: ImageSet, seed: int = 0, fold: tuple[int, int] | None = None) -> Split:
     """Decide what each image is for.
 
     A folder's own train, val and test are kept. Without parts, each class is divided 70/15/15; with train
-    but no val, 10 % of train is carved off as val.
+    but no val, 10 % of train is carved off as val. As one fold of several, which are alike in classes and
+    have each image once, that fold is test and 10 % of the others is val.
 
     Args:
-        images: The set.
+        images: The set; of folds, what `fold_images` leaves of it.
         seed: The split seed, which is not the training seed.
+        fold: Which one, from 1, and of how many.
 
     Raises:
-        DataError: if a class has no image left to train on.
+        DataError: if a class has no image left to train on, or groups leave none for validation.
     """
     findings: list[Finding] = []
-    if images.parts[0] is None:
-        parts = _divide(images, np.arange(len(images)), FLAT_FRACTIONS, seed)
+    grouped = "" if images.groups is None else f", groups of {images.grouped_by!r} kept together"
+    carved: dict[Part, float] = {"train": 1 - CARVED_FRACTION, "val": CARVED_FRACTION}
+    if fold is not None:
+        parts = _fold_parts(images, seed, *fold)
+        rest = np.array([i for i in range(len(images)) if i not in parts], dtype=np.int64)
+        parts |= _divide(images, rest, lambda total: _quotas(total, carved), seed)
+        rule = (
+            f"test is fold {fold[0]} of {fold[1]}, val {CARVED_FRACTION:.0%} of the others, "
+            f"of each class by hash of (split seed {seed}, path){grouped}"
+        )
+    elif images.parts[0] is None:
+        everything = np.arange(len(images))
+        parts = _divide(images, everything, lambda total: _quotas(total, FLAT_FRACTIONS), seed)
         percents = "/".join(f"{100 * f:.0f}" for f in FLAT_FRACTIONS.values())
-        rule = f"train/val/test {percents} of each class by hash of (split seed {seed}, path)"
+        rule = f"train/val/test {percents} of each class by hash of (split seed {seed}, path){grouped}"
     else:
         given = {i: part for i, part in enumerate(images.parts) if part is not None}
         rule = "the folder's own parts"
         parts = given
         if "val" not in given.values():
             train = np.array([i for i, part in given.items() if part == "train"])
-            fractions: dict[Part, float] = {"train": 1 - CARVED_FRACTION, "val": CARVED_FRACTION}
-            parts = given | _divide(images, train, fractions, seed)
+            parts = given | _divide(images, train, lambda total: _quotas(total, carved), seed)
             rule += (
-                f"; val is {CARVED_FRACTION:.0%} of each class of train by hash of (split seed {seed}, path)"
+                f"; val is {CARVED_FRACTION:.0%} of each class of train by hash of "
+                f"(split seed {seed}, path){grouped}"
             )
-        findings += _leaks(images, parts)
+        findings += [*_leaks(images, parts), *_divided_groups(images, parts)]
     findings += _contradictions(images)
     split = Split(
-        parts=tuple(parts[i] for i in range(len(images))), rule=rule, seed=seed, findings=tuple(findings)
+        parts=tuple(parts[i] for i in range(len(images))),
+        rule=rule,
+        seed=seed,
+        fold=fold,
+        findings=tuple(findings),
     )
     empty = np.flatnonzero(images.counts(split.indices("train")) == 0)
     if len(empty):
@@ -104,7 +144,9 @@ def split_images(images: ImageSet, seed: int = 0) -> Split:
             f"it has {images.counts()[empty[0]]} in all"
         )
     if len(split.indices("val")) == 0:
-        raise DataError(f"{images.source}: {len(images)} images leave none for validation; add images")
+        what = "groups" if images.groups is not None else "images"
+        count = len(images) if images.groups is None else len(set(images.groups))
+        raise DataError(f"{images.source}: {count} {what} leave none for validation; add {what}")
     return split
 
 
@@ -122,42 +164,147 @@ def recorded_split(path: Path) -> dict[str, tuple[Part, str]]:
     return {name: (part, digest) for name, (part, digest) in rows.items() if part in PARTS}
 
 
-def _divide(
-    images: ImageSet, indices: NDArray[np.int64], fractions: dict[Part, float], seed: int
-) -> dict[int, Part]:
-    """Divide images by class; exact duplicates, whatever their class, stay together."""
-    units: dict[str, list[int]] = defaultdict(list)
-    for i in indices:
-        units[images.digests[i]].append(int(i))
-    place = {digest: min(_hash(seed, images.names[i]) for i in unit) for digest, unit in units.items()}
-    by_class: dict[int, list[str]] = defaultdict(list)
-    for digest in sorted(units, key=lambda d: place[d]):
-        for target in sorted({int(images.targets[i]) for i in units[digest]}):
-            by_class[target].append(digest)
+def _fold_parts(images: ImageSet, seed: int, number: int, count: int) -> dict[int, Part]:
+    """The images of one fold, as test."""
+    extra = 0
 
-    decided: dict[int, Part] = {}
+    def quotas(total: int) -> dict[str, int]:
+        """As equal as can be; what is left over goes to one fold after the other, class by class."""
+        nonlocal extra
+        sizes = {str(k): total // count for k in range(count)}
+        for _ in range(total % count):
+            sizes[str(extra % count)] += 1
+            extra += 1
+        return sizes
+
+    folds = _divide(images, np.arange(len(images)), quotas, seed)
+    return {i: "test" for i, fold in folds.items() if fold == str(number - 1)}
+
+
+def _divide(
+    images: ImageSet,
+    indices: NDArray[np.int64],
+    quotas_of: Callable[[int], dict[Side, int]],
+    seed: int,
+) -> dict[int, Side]:
+    """Divide images by class; exact duplicates, whatever their class, and groups stay together.
+
+    Args:
+        images: The set.
+        indices: Which of it.
+        quotas_of: How many images of a class with so many go to each side; what is too many for all goes to
+            the first. Asked once a class, in order.
+        seed: The split seed.
+    """
+    units = _units(images, indices)
+    place = {key: min(_hash(seed, images.names[i]) for i in unit) for key, unit in units.items()}
+    if images.groups is not None:
+        largest_first = sorted(units, key=lambda k: (-len(units[k]), place[k]))
+        return _place_groups(images, [units[key] for key in largest_first], quotas_of)
+    by_class: dict[int, list[str]] = defaultdict(list)
+    for key in sorted(units, key=lambda k: place[k]):
+        for target in sorted({int(images.targets[i]) for i in units[key]}):
+            by_class[target].append(key)
+
+    decided: dict[int, Side] = {}
     for target in sorted(by_class):
-        mine = {d: [i for i in units[d] if images.targets[i] == target] for d in by_class[target]}
-        total = sum(len(unit) for unit in mine.values())
-        quotas = _quotas(total, fractions)
-        for unit in (mine[d] for d in by_class[target] if mine[d][0] in decided):
+        mine = {k: [i for i in units[k] if images.targets[i] == target] for k in by_class[target]}
+        quotas = quotas_of(sum(len(unit) for unit in mine.values()))
+        for unit in (mine[k] for k in by_class[target] if mine[k][0] in decided):
             quotas[decided[unit[0]]] -= len(unit)  # decided with an earlier class, as a duplicate
-        for digest in by_class[target]:
-            if mine[digest][0] in decided:
+        for key in by_class[target]:
+            if mine[key][0] in decided:
                 continue
-            part: Part = next((p for p in quotas if quotas[p] > 0), "train")
-            quotas[part] -= len(mine[digest])
-            decided |= dict.fromkeys(units[digest], part)
+            side = next((s for s in quotas if quotas[s] > 0), next(iter(quotas)))
+            quotas[side] -= len(mine[key])
+            decided |= dict.fromkeys(units[key], side)
     return decided
 
 
-def _quotas(total: int, fractions: dict[Part, float]) -> dict[Part, int]:
+def _units(images: ImageSet, indices: NDArray[np.int64]) -> dict[str, list[int]]:
+    """Images that must stay together: of one digest and, where there are groups, of one group."""
+    if images.groups is None:
+        units: dict[str, list[int]] = defaultdict(list)
+        for i in indices:
+            units[images.digests[i]].append(int(i))
+        return units
+    leader: dict[str, str] = {}
+
+    def find(key: str) -> str:
+        while leader.setdefault(key, key) != key:
+            leader[key] = leader[leader[key]]
+            key = leader[key]
+        return key
+
+    for i in indices:
+        leader[find(images.digests[i])] = find(images.groups[i])
+    units = defaultdict(list)
+    for i in indices:
+        units[find(images.groups[i])].append(int(i))
+    return units
+
+
+def _place_groups(
+    images: ImageSet, units: list[list[int]], quotas_of: Callable[[int], Mapping[Side, int]]
+) -> dict[int, Side]:
+    """Each unit, in this order, where the squared shares that classes are off their quotas get smallest.
+
+    A side that would stay empty gets the smallest unit that the first side can do without.
+    """
+    classes = len(images.classes)
+    everything = np.array([i for unit in units for i in unit])
+    totals = np.bincount(images.targets[everything], minlength=classes)
+    quotas = [quotas_of(int(total)) for total in totals]
+    sides = list(quotas[0])
+    lacking = np.array([[quota[side] for quota in quotas] for side in sides], dtype=float)  # (sides, classes)
+    weights = 1.0 / np.maximum(totals, 1)
+    placed: list[list[NDArray[np.int64]]] = [[] for _ in sides]  # class counts of each unit of a side
+    held: list[list[list[int]]] = [[] for _ in sides]
+    for unit in units:
+        counts = np.bincount(images.targets[unit], minlength=classes)
+        change = ((counts**2 - 2 * counts * lacking) * weights**2).sum(axis=1)
+        chosen = int(change.argmin())
+        lacking[chosen] -= counts
+        placed[chosen].append(counts)
+        held[chosen].append(unit)
+    for empty in (s for s in range(1, len(sides)) if not held[s] and sum(q[sides[s]] for q in quotas)):
+        rest = np.sum(placed[0], axis=0)
+        for which in reversed(range(len(held[0]))):  # the smallest are last
+            if ((rest - placed[0][which] > 0) | (rest == 0)).all():
+                placed[0].pop(which)
+                held[empty].append(held[0].pop(which))
+                break
+    return {i: side for side, own in zip(sides, held, strict=True) for unit in own for i in unit}
+
+
+def _quotas(total: int, fractions: Mapping[Part, float]) -> dict[Part, int]:
     """How many images of a class each part gets; train gets the rest, and at least one."""
     quotas: dict[Part, int] = {part: int(total * f + 0.5) for part, f in fractions.items() if part != "train"}
     while sum(quotas.values()) >= total and any(quotas.values()):
         quotas[max(quotas, key=lambda p: quotas[p])] -= 1
     rest: dict[Part, int] = {"train": total - sum(quotas.values())}
     return rest | quotas
+
+
+def _divided_groups(images: ImageSet, parts: Mapping[int, Part]) -> list[Finding]:
+    """Groups on two sides of a given split."""
+    if images.groups is None:
+        return []
+    where: dict[str, set[Part]] = defaultdict(set)
+    for i, part in parts.items():
+        where[images.groups[i]].add(part)
+    divided = [group for group, found in sorted(where.items()) if "train" in found and len(found) > 1]
+    if not divided:
+        return []
+    return [
+        Finding(
+            level="warning",
+            where=images.source,
+            what=f"{len(divided)} groups are in train and in val or test (one is {divided[0]})",
+            why="the folder's own parts divide them, so scores are on groups that were trained on",
+            do="move each group to one part, or give the images without parts",
+        )
+    ]
 
 
 def _leaks(images: ImageSet, parts: dict[int, Part]) -> list[Finding]:

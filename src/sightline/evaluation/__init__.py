@@ -5,21 +5,40 @@ from typing import TYPE_CHECKING
 from sightline.base import lazy_exports
 
 if TYPE_CHECKING:
+    from sightline.evaluation._calibration import fit_temperature as fit_temperature
+    from sightline.evaluation._compare import Comparison as Comparison
+    from sightline.evaluation._compare import compare as compare
+    from sightline.evaluation._compare import compare_answers as compare_answers
     from sightline.evaluation._evaluate import Evaluation as Evaluation
+    from sightline.evaluation._evaluate import Mistake as Mistake
     from sightline.evaluation._evaluate import evaluate as evaluate
     from sightline.evaluation._evaluate import judge as judge
     from sightline.evaluation._evaluate import judged_images as judged_images
-    from sightline.evaluation._report import write_report as write_report
+    from sightline.evaluation._evaluate import pool as pool
     from sightline.evaluation._scores import ClassificationScores as ClassificationScores
+    from sightline.evaluation._scores import ClassScore as ClassScore
+    from sightline.evaluation._scores import mean_interval as mean_interval
     from sightline.evaluation._scores import reliability as reliability
     from sightline.evaluation._scores import score as score
     from sightline.evaluation._scores import wilson_interval as wilson_interval
+    from sightline.evaluation.report import SeriesMember as SeriesMember
+    from sightline.evaluation.report import write_report as write_report
+    from sightline.evaluation.report import write_series_report as write_series_report
 
 __getattr__, __dir__, __all__ = lazy_exports(
     __name__,
     {
-        "_evaluate": ("Evaluation", "evaluate", "judge", "judged_images"),
-        "_report": ("write_report",),
-        "_scores": ("ClassificationScores", "reliability", "score", "wilson_interval"),
+        "_calibration": ("fit_temperature",),
+        "_compare": ("Comparison", "compare", "compare_answers"),
+        "_evaluate": ("Evaluation", "Mistake", "evaluate", "judge", "judged_images", "pool"),
+        "_scores": (
+            "ClassScore",
+            "ClassificationScores",
+            "mean_interval",
+            "reliability",
+            "score",
+            "wilson_interval",
+        ),
+        "report": ("SeriesMember", "write_report", "write_series_report"),
     },
 )

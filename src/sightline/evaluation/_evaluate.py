@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sightline.base import ArgumentError, DataError, Finding, ModelFileError
+from sightline.base import ArgumentError, DataError, Finding, ModelFileError, shown
 from sightline.data import (
     EMBEDDED,
     PARTS,
@@ -19,6 +19,8 @@ from sightline.data import (
     Part,
     Progress,
     Split,
+    fold_images,
+    group_images,
     open_batches,
     open_images,
     recorded_split,
@@ -30,8 +32,35 @@ from sightline.machine import Plan, choose_device, usable_cores
 from sightline.records import ArchitectureReference, ModelHeader, RunFolder
 from sightline.tasks.classification import Answers, ClassificationMetric
 
+SHOWN_MISTAKES = 24
+"""Mistakes in the JSON of an evaluation."""
+
 _IMAGENET = {"mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}
 _CENTRED = {"mean": [0.5], "std": [0.5]}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Mistake:
+    """A wrong answer."""
+
+    index: int
+    """The image's place in the set."""
+    path: str
+    """Its name in the set, as text that can be written anywhere."""
+    true: str
+    """Its class."""
+    predicted: str
+    probability: float
+    """Of the predicted class."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """The JSON object of a mistake."""
+        return {
+            "path": self.path,
+            "class": self.true,
+            "predicted": self.predicted,
+            "probability": self.probability,
+        }
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -61,15 +90,39 @@ class Evaluation:
             f"on {self.scores.n} images of {self.images.source} ({self.part}{selected}{unsure})"
         )
 
+    def mistakes(self, count: int) -> tuple[Mistake, ...]:
+        """The wrong answers of highest probability, highest first; of equal ones, by path.
+
+        Args:
+            count: How many at most.
+        """
+        answers, names, classes = self.answers, self.images.names, self.images.classes
+        predicted, probabilities = answers.predicted, answers.probabilities
+        wrong = np.flatnonzero(predicted != answers.targets).tolist()
+        wrong.sort(key=lambda i: (-probabilities[i, predicted[i]], names[answers.ids[i]]))
+        return tuple(
+            Mistake(
+                index=int(answers.ids[i]),
+                path=shown(names[answers.ids[i]]),
+                true=classes[answers.targets[i]],
+                predicted=classes[predicted[i]],
+                probability=float(probabilities[i, predicted[i]]),
+            )
+            for i in wrong[:count]
+        )
+
     def to_dict(self) -> dict[str, Any]:
         """The JSON object of `evaluate`."""
+        by_class = zip(self.images.classes, self.scores.classes, strict=True)
         return self.scores.to_dict() | {
             "data": self.images.source,
             "part": self.part,
             "selected_on": self.selected_on,
             "known_unseen": self.known_unseen,
             "classes": list(self.images.classes),
+            "per_class": [{"class": name} | scores.to_dict() for name, scores in by_class],
             "confusion": self.scores.confusion.tolist(),
+            "mistakes": [mistake.to_dict() for mistake in self.mistakes(SHOWN_MISTAKES)],
             "findings": [finding.to_dict() for finding in self.findings],
         }
 
@@ -102,36 +155,8 @@ def evaluate(
         DataError: if the images cannot be used, or have a class the network does not know.
         ModelFileError: if the model cannot be read.
     """
-    resolved = resolve(model)
-    run = _run_of(resolved)
-    if data is not None:
-        images = open_images(data, training=False, allow_unreadable=allow_unreadable, progress=progress)
-    elif run is not None:
-        images = _images_of(run, allow_unreadable, progress)
-    else:
-        raise ArgumentError(f"{model} does not say which images it is of; give DATA")
-    findings: list[Finding] = list(images.findings)
-    header = resolved.header
-    if header is None:
-        header = _assumed_header(resolved, images)
-        findings.append(_assumption(resolved, header))
-    images = images.with_classes(header.classes)
-    choice = _choose(images, header, run)
-    if data is None and not choice.own:
-        findings.append(_changed(images))
-    in_channels = header.architecture.in_channels
-    findings += [*choice.findings, *_other_channels(images, len(choice.indices), in_channels)]
-    plan = Plan(device=str(choose_device(device)), threads=usable_cores())
-    network = resolved.build(
-        num_classes=len(header.classes),
-        in_channels=in_channels,
-        input_size=header.architecture.input_size,
-    )
-    return judge(
-        Predictor(network, header, plan), images, choice.indices, choice.part,
-        selected_on=choice.selected_on, known_unseen=choice.known_unseen, findings=tuple(findings),
-        batch_size=batch_size, progress=progress,
-    )  # fmt: skip
+    candidate, choice = choose(model, data, allow_unreadable=allow_unreadable, progress=progress)
+    return candidate.judge(choice, device=device, batch_size=batch_size, progress=progress)
 
 
 def judge(
@@ -147,7 +172,7 @@ def judge(
     batch_size: int = 128,
     progress: Progress | None = None,
 ) -> Evaluation:
-    """Judge a predictor on some images of a set.
+    """Judge a predictor on some images of a set, by the probabilities that it predicts.
 
     Args:
         predictor: The network, with its preprocessing.
@@ -167,7 +192,10 @@ def judge(
         source, indices, metric, batch_size=batch_size,
         each=lambda done: progress("judging", done, len(indices)) if progress else None,
     )  # fmt: skip
+    temperature = predictor.header.temperature
     answers = metric.answers()
+    if temperature is not None:
+        answers = dataclasses.replace(answers, temperature=temperature)
     return Evaluation(
         images=images,
         indices=indices,
@@ -177,6 +205,47 @@ def judge(
         scores=score(answers),
         known_unseen=known_unseen,
         findings=findings,
+    )
+
+
+def pool(evaluations: Sequence[Evaluation], part: str) -> Evaluation:
+    """Evaluations of disjoint images of one set as one: what each network says of the images it is for.
+
+    Args:
+        evaluations: Each of one network, none pooled itself.
+        part: What the images are called together.
+
+    Returns:
+        Answers in the set's order, each divided by its own network's temperature.
+
+    Raises:
+        ValueError: if there is none, they are of different sets, or an image is in two of them.
+    """
+    if not evaluations:
+        raise ValueError("evaluations is empty; there is nothing to pool")
+    images, *others = (evaluation.images for evaluation in evaluations)
+    if any((o.names, o.digests, o.classes) != (images.names, images.digests, images.classes) for o in others):
+        raise ValueError("evaluations are of different image sets")
+    every = [evaluation.answers for evaluation in evaluations]
+    ids = np.concatenate([answers.ids for answers in every])
+    order = np.argsort(ids)
+    if len(np.unique(ids)) < len(ids):
+        raise ValueError("evaluations share images")
+
+    def pooled(logits: Sequence[NDArray[np.floating[Any]]]) -> Answers:
+        targets = np.concatenate([answers.targets for answers in every])
+        return Answers(np.concatenate(logits)[order], targets[order], ids[order])
+
+    answers = pooled([answers.logits.astype(np.float64) / answers.temperature for answers in every])
+    return Evaluation(
+        images=images,
+        indices=ids[order],
+        part=part,
+        selected_on=any(evaluation.selected_on for evaluation in evaluations),
+        answers=answers,
+        scores=score(answers, uncalibrated=pooled([answers.logits for answers in every])),
+        known_unseen=all(evaluation.known_unseen for evaluation in evaluations),
+        findings=tuple(dict.fromkeys(f for evaluation in evaluations for f in evaluation.findings)),
     )
 
 
@@ -216,7 +285,7 @@ def judged_images(
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
-class _Choice:
+class Choice:
     """Which images to judge, and what is known of them."""
 
     part: str
@@ -228,7 +297,84 @@ class _Choice:
     findings: tuple[Finding, ...] = ()
 
 
-def _run_of(resolved: ResolvedModel) -> RunFolder | None:
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class History:
+    """What a network learned from, as far as it is recorded."""
+
+    recorded: Mapping[str, tuple[Part, str]]
+    """The part and the digest of every image of its set, by name."""
+    selected: bool
+    """Whether its weights were chosen, or its training ended, by the validation images."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class Candidate:
+    """A trained network, and the set that it is to be judged on."""
+
+    resolved: ResolvedModel
+    header: ModelHeader
+    images: ImageSet
+    """Its classes are the network's."""
+    history: History | None
+    """None where it is not known."""
+    assumed: tuple[Finding, ...] = ()
+    """What the weights did not say."""
+
+    @classmethod
+    def of(cls, resolved: ResolvedModel, run: RunFolder | None, images: ImageSet) -> Candidate:
+        """A network that meets some images.
+
+        Raises:
+            DataError: if they have a class that it does not know.
+            ModelFileError: if it has no weights.
+        """
+        header = resolved.header or _assumed_header(resolved, images)
+        images = images.with_classes(header.classes)
+        return cls(
+            resolved=resolved,
+            header=header,
+            images=images,
+            history=_history(images, header, run),
+            assumed=() if resolved.header else (_assumption(resolved, header),),
+        )
+
+    def judge(self, choice: Choice, *, device: str, batch_size: int, progress: Progress | None) -> Evaluation:
+        """What the network scores on the images chosen; arguments as `evaluate`."""
+        built = self.header.architecture
+        plan = Plan(device=str(choose_device(device)), threads=usable_cores())
+        network = self.resolved.build(
+            num_classes=len(self.header.classes), in_channels=built.in_channels, input_size=built.input_size
+        )
+        channels = _other_channels(self.images, len(choice.indices), built.in_channels)
+        return judge(
+            Predictor(network, self.header, plan), self.images, choice.indices, choice.part,
+            selected_on=choice.selected_on, known_unseen=choice.known_unseen,
+            findings=(*self.assumed, *choice.findings, *channels),
+            batch_size=batch_size, progress=progress,
+        )  # fmt: skip
+
+
+def choose(
+    model: str, data: str | None, *, allow_unreadable: bool, progress: Progress | None
+) -> tuple[Candidate, Choice]:
+    """A trained network, and the images that `evaluate` judges it by; arguments and errors as there."""
+    resolved = resolve(model)
+    run = run_of(resolved)
+    if data is not None:
+        images = open_images(data, training=False, allow_unreadable=allow_unreadable, progress=progress)
+    elif run is not None:
+        images = _images_of(run, allow_unreadable, progress)
+        split = None if resolved.header is None else resolved.header.split
+        images = images if split is None or split.fold is None else fold_images(images)
+    else:
+        raise ArgumentError(f"{model} does not say which images it is of; give DATA")
+    candidate = Candidate.of(resolved, run, images)
+    choice = _choose(candidate)
+    changed = (_changed(images),) if data is None and not choice.own else ()
+    return candidate, dataclasses.replace(choice, findings=(*images.findings, *changed, *choice.findings))
+
+
+def run_of(resolved: ResolvedModel) -> RunFolder | None:
     """The run folder that a model's file lies in."""
     if resolved.path is None or not (resolved.path.parent / "args.yaml").is_file():
         return None
@@ -247,48 +393,54 @@ def _images_of(run: RunFolder, allow_unreadable: bool, progress: Progress | None
     return dataclasses.replace(images, source=str(recorded["source"]))
 
 
-def _choose(images: ImageSet, header: ModelHeader, run: RunFolder | None) -> _Choice:
-    """Which images to judge on: never those trained on, as far as that is known."""
+def _history(images: ImageSet, header: ModelHeader, run: RunFolder | None) -> History | None:
+    """What a network learned from: its run says it, or the set is the one its file says the split of."""
     if run is not None and run.split.exists():
-        recorded = recorded_split(run.split)
-        known = (recorded.get(name, ("", ""))[1] for name in images.names)
-        if all(digest == of for digest, of in zip(images.digests, known, strict=True)):
-            return _choose_own(images, recorded, selected=_was_selected(run))
-        return _choose_other(images, recorded)
-    if header.split is not None:
-        try:
-            split = split_images(images, header.split.seed)
-        except DataError:  # it cannot be trained on, so it is not what the network was trained on
-            pass
-        else:
-            if split.digest(images) == header.split.digest:
-                return _choose_own(images, split, selected=True)
-    choice = _choose_other(images, {})
-    unknown = _unknown(images, header)
-    return dataclasses.replace(choice, known_unseen=False, findings=(*choice.findings, unknown))
+        return History(recorded=recorded_split(run.split), selected=_was_selected(run))
+    if header.split is None:
+        return None
+    try:
+        grouped = group_images(images, header.split.group_by)
+        split = split_images(grouped, header.split.seed, header.split.fold)
+    except DataError:  # it cannot be trained on, so it is not what the network was trained on
+        return None
+    if split.digest(images) != header.split.digest:
+        return None
+    return History(recorded=_recorded(images, split), selected=True)
 
 
-def _choose_own(
-    images: ImageSet, split: Split | Mapping[str, tuple[Part, str]], *, selected: bool
-) -> _Choice:
+def _choose(candidate: Candidate) -> Choice:
+    """Which images to judge on: never those trained on, as far as that is known."""
+    images, history = candidate.images, candidate.history
+    if history is None:
+        choice = _choose_other(images, {})
+        findings = (*choice.findings, unknown(images.source, candidate.header))
+        return dataclasses.replace(choice, known_unseen=False, findings=findings)
+    known = (history.recorded.get(name, ("", ""))[1] for name in images.names)
+    if all(digest == of for digest, of in zip(images.digests, known, strict=True)):
+        return _choose_own(images, history)
+    return _choose_other(images, history.recorded)
+
+
+def _choose_own(images: ImageSet, history: History) -> Choice:
     """The test images of the set that a network was trained on; else its validation images."""
     findings: list[Finding] = []
     scored: tuple[Part, ...] = ("test", "val")
     for part in scored:
-        indices, left_out = judged_images(images, split, part)
-        findings += [*_gone(images, split, part), *left_out]
+        indices, left_out = judged_images(images, history.recorded, part)
+        findings += [*_gone(images, history.recorded, part), *left_out]
         if len(indices):
-            return _Choice(
+            return Choice(
                 part=part,
                 indices=indices,
                 own=True,
-                selected_on=selected and part == "val",
+                selected_on=history.selected and part == "val",
                 findings=tuple(findings),
             )
     raise DataError(f"every image of {images.source} was trained on; none is left to judge by")
 
 
-def _choose_other(images: ImageSet, recorded: Mapping[str, tuple[Part, str]]) -> _Choice:
+def _choose_other(images: ImageSet, recorded: Mapping[str, tuple[Part, str]]) -> Choice:
     """The test images of another set; else its validation images; else all. None that was learned from."""
     learned = {digest for part, digest in recorded.values() if part in ("train", "val")}
     findings: list[Finding] = []
@@ -298,7 +450,7 @@ def _choose_other(images: ImageSet, recorded: Mapping[str, tuple[Part, str]]) ->
         if len(kept) < len(whole):
             findings.append(_seen(images, part, len(whole) - len(kept), len(whole)))
         if len(kept):
-            return _Choice(part=part, indices=kept, findings=tuple(findings))
+            return Choice(part=part, indices=kept, findings=tuple(findings))
     raise DataError(f"every image of {images.source} was trained or selected on; none is left to judge by")
 
 
@@ -320,17 +472,17 @@ def _was_selected(run: RunFolder) -> bool:
     return recipe.get("select", "accuracy") is not None or recipe.get("patience") is not None
 
 
-def _gone(images: ImageSet, split: Split | Mapping[str, tuple[Part, str]], part: Part) -> tuple[Finding, ...]:
+def _gone(images: ImageSet, recorded: Mapping[str, tuple[Part, str]], part: Part) -> tuple[Finding, ...]:
     """What the run's part has and the set no longer has."""
-    recorded = [name for name, (of, _) in _recorded(images, split).items() if of == part]
-    gone = sorted(set(recorded) - set(images.names))
+    of_part = [name for name, (of, _) in recorded.items() if of == part]
+    gone = sorted(set(of_part) - set(images.names))
     if not gone:
         return ()
     return (
         Finding(
             level="warning",
             where=images.source,
-            what=f"{len(gone)} of the run's {len(recorded)} {part} images are not there ({gone[0]})",
+            what=f"{len(gone)} of the run's {len(of_part)} {part} images are not there ({gone[0]})",
             why="the score is on the others",
             do="bring them back, to judge by all",
         ),
@@ -348,14 +500,15 @@ def _seen(images: ImageSet, part: str, count: int, total: int) -> Finding:
     )
 
 
-def _unknown(images: ImageSet, header: ModelHeader) -> Finding:
+def unknown(where: str, header: ModelHeader) -> Finding:
+    """That nobody knows which images a network was trained on."""
     if header.split is None:
         why = "the weights do not say which images they are of"
     else:
         why = "the model file says only which split it is of, and these images are not it"
     return Finding(
         level="warning",
-        where=images.source,
+        where=where,
         what="whether the network was trained on some of these images is not known",
         why=why,
         do="evaluate the run folder, whose split.csv names every image",
@@ -410,8 +563,8 @@ def _assumption(resolved: ResolvedModel, header: ModelHeader) -> Finding:
     return Finding(
         level="warning",
         where=str(resolved.path),
-        what="the weights came without classes and preprocessing; taken: the data's "
-        f"{len(header.classes)} classes in order, mean {settings['mean']}, std {settings['std']}",
+        what=f"the weights came without classes and preprocessing; taken: {len(header.classes)} classes "
+        f"from {header.classes[0]} to {header.classes[-1]}, mean {settings['mean']}, std {settings['std']}",
         why="if they were trained otherwise, the scores are too low",
         do="use a model file, which carries both",
     )

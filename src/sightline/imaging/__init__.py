@@ -6,8 +6,10 @@ from sightline.base import lazy_exports
 
 if TYPE_CHECKING:
     from sightline.imaging._augment import Augmentation as Augmentation
+    from sightline.imaging._augment import Mixture as Mixture
     from sightline.imaging._augment import augment as augment
     from sightline.imaging._augment import geometry as geometry
+    from sightline.imaging._augment import mix as mix
     from sightline.imaging._augment import warp as warp
     from sightline.imaging._decode import EXTENSIONS as EXTENSIONS
     from sightline.imaging._decode import ImageRecord as ImageRecord
@@ -28,7 +30,7 @@ if TYPE_CHECKING:
 __getattr__, __dir__, __all__ = lazy_exports(
     __name__,
     {
-        "_augment": ("Augmentation", "augment", "geometry", "warp"),
+        "_augment": ("Augmentation", "Mixture", "augment", "geometry", "mix", "warp"),
         "_decode": (
             "EXTENSIONS",
             "ImageRecord",

@@ -65,6 +65,11 @@ class Predictor:
         self._network = self.plan.place(network)
 
     @property
+    def network(self) -> nn.Module:
+        """The network, placed as the plan says."""
+        return self._network
+
+    @property
     def classes(self) -> tuple[str, ...]:
         """Class names in the order of the outputs."""
         return self.header.classes

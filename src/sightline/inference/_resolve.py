@@ -11,7 +11,14 @@ import safetensors
 from torch import Tensor, nn
 
 from sightline.base import ArgumentError, ModelFileError
-from sightline.records import HEADER_KEY, ModelHeader, read_header, read_model_file, read_weights
+from sightline.records import (
+    HEADER_KEY,
+    ModelHeader,
+    SeriesFolder,
+    read_header,
+    read_model_file,
+    read_weights,
+)
 from sightline.zoo import Architecture, foreign_architecture, get_architecture, load_weights
 
 FORMS = "a zoo name, NAME@FILE, FILE.py:NAME, a run folder, or a model file"
@@ -138,6 +145,9 @@ def _weights_file(path: Path) -> Path:
     for name in ("best.safetensors", "last.safetensors"):
         if (path / name).is_file():
             return path / name
+    if SeriesFolder.is_one(path):
+        members = ", ".join(SeriesFolder(path).names())
+        raise ModelFileError(f"{path} is a series of runs, not one; name one of them: {members}")
     raise ModelFileError(f"{path} is a folder without best.safetensors or last.safetensors; expected {FORMS}")
 
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from sightline.records._model_file import save_model_file as save_model_file
     from sightline.records._model_file import versions as versions
     from sightline.records._run import RunFolder as RunFolder
+    from sightline.records._run import SeriesFolder as SeriesFolder
 
 __getattr__, __dir__, __all__ = lazy_exports(
     __name__,
@@ -33,6 +34,6 @@ __getattr__, __dir__, __all__ = lazy_exports(
             "save_model_file",
             "versions",
         ),
-        "_run": ("RunFolder",),
+        "_run": ("RunFolder", "SeriesFolder"),
     },
 )

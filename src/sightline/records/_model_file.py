@@ -10,7 +10,7 @@ import dataclasses
 import json
 import platform
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import pydantic
 import safetensors
@@ -53,6 +53,10 @@ class SplitReference:
     """Of the whole split table: path, class, part and content of every image."""
     seed: int
     rule: str
+    fold: tuple[int, int] | None = None
+    """Which fold is the test part, from 1, and of how many."""
+    group_by: str | None = None
+    """The pattern that groups were read with."""
 
 
 @pydantic.dataclasses.dataclass(frozen=True, kw_only=True)
@@ -72,7 +76,8 @@ class ModelHeader:
     """Its name."""
     objective_settings: dict[str, Any]
     thresholds: dict[str, float] = dataclasses.field(default_factory=dict)
-    temperature: float | None = None
+    temperature: Annotated[float, pydantic.Field(gt=0, allow_inf_nan=False)] | None = None
+    """What logits are divided by before the softmax, if anything."""
     split: SplitReference | None = None
     scores: dict[str, float] = dataclasses.field(default_factory=dict)
     """On the validation split, when it was saved; computed in the plan's number format."""

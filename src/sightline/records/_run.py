@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import itertools
+import json
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,7 +14,15 @@ from typing import Any
 
 import yaml
 
-from sightline.base import ArgumentError, DataError, link_or_copy, storage_errors, sweep_partials, write_text
+from sightline.base import (
+    ArgumentError,
+    DataError,
+    link_or_copy,
+    storage_errors,
+    sweep_partials,
+    write_json,
+    write_text,
+)
 
 _FILES = (
     "args.yaml",
@@ -25,6 +35,22 @@ _FILES = (
 )
 _NAMES = (*_FILES, "resume", "snapshots")
 _SECTIONS = {"sightline", "data", "model", "preprocessing", "recipe", "seed", "split_seed", "plan"}
+
+
+def new_folder(task: str, name: str) -> Path:
+    """Make `runs/<task>/<name>`, or with the first number that is free behind it.
+
+    Raises:
+        StorageError: if the disk refuses.
+    """
+    base = Path("runs") / task
+    with storage_errors(base):
+        base.mkdir(parents=True, exist_ok=True)
+        for candidate in itertools.chain([name], (f"{name}-{n}" for n in itertools.count(2))):
+            with contextlib.suppress(FileExistsError):
+                (base / candidate).mkdir()
+                return base / candidate
+    raise AssertionError("there is always a number that is free")
 
 
 class RunFolder:
@@ -57,17 +83,7 @@ class RunFolder:
             StorageError: if the disk refuses.
         """
         if output is None:
-            base = Path("runs") / task
-            names = itertools.chain([name], (f"{name}-{n}" for n in itertools.count(2)))
-            with storage_errors(base):
-                base.mkdir(parents=True, exist_ok=True)
-                for candidate in names:
-                    try:
-                        (base / candidate).mkdir()
-                    except FileExistsError:
-                        continue
-                    return cls(base / candidate)
-        assert output is not None
+            return cls(new_folder(task, name))
         if output.exists() and not exist_ok:
             raise ArgumentError(f"--output {output} exists; choose another, or allow it with --exist-ok")
         run = cls(output)
@@ -85,6 +101,10 @@ class RunFolder:
             DataError: if it is none.
         """
         if not (path / "args.yaml").is_file():
+            if SeriesFolder.is_one(path):
+                raise DataError(
+                    f"{path} is a series of runs; name one of them: {path / SeriesFolder(path).names()[0]}"
+                )
             raise DataError(f"{path} is not a run folder: it has no args.yaml")
         return cls(path)
 
@@ -132,7 +152,8 @@ class RunFolder:
         """Write `results.csv`, one row an epoch, one header."""
         text = io.StringIO()
         if rows:
-            writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
+            columns = dict.fromkeys(name for row in rows for name in row)
+            writer = csv.DictWriter(text, list(columns), lineterminator="\n")
             writer.writeheader()
             writer.writerows(rows)
         write_text(self.results, text.getvalue())
@@ -162,3 +183,72 @@ class RunFolder:
             for snapshot in self.snapshots.glob("epoch-*.safetensors"):
                 if int(snapshot.stem.removeprefix("epoch-")) > epochs:
                     snapshot.unlink()
+
+
+class SeriesFolder:
+    """The folder of several runs that are one experiment: folds, or repeats with other seeds.
+
+    Args:
+        path: The folder.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.record, self.summary, self.report = (
+            path / name for name in ("series.json", "summary.json", "report.html")
+        )
+
+    @classmethod
+    def create(cls, task: str, name: str, output: Path | None = None, exist_ok: bool = False) -> SeriesFolder:
+        """Make a new folder; arguments and errors as `RunFolder.create`."""
+        if output is None:
+            return cls(new_folder(task, name))
+        if output.exists() and not exist_ok:
+            raise ArgumentError(f"--output {output} exists; choose another, or allow it with --exist-ok")
+        if output.exists() and not cls.is_one(output) and any(output.iterdir()):
+            raise ArgumentError(
+                f"--output {output} is no series of ours, and --exist-ok replaces only a series"
+            )
+        with storage_errors(output):
+            output.mkdir(parents=True, exist_ok=True)
+        return cls(output)
+
+    @classmethod
+    def is_one(cls, path: Path) -> bool:
+        """Whether a folder holds a series."""
+        return cls(path).record.is_file()
+
+    def begin(self, kind: str, names: Sequence[str], options: Mapping[str, Any]) -> None:
+        """Remove the series that is in the folder, if one is, and write down what is to be done.
+
+        Args:
+            kind: `folds` or `repeats`.
+            names: Of the runs, in order.
+            options: What the user chose.
+        """
+        if self.is_one(self.path):
+            with storage_errors(self.path):
+                for name in self.names():
+                    shutil.rmtree(self.path / name, ignore_errors=True)
+                for path in (self.summary, self.report):
+                    path.unlink(missing_ok=True)
+        write_json(self.record, {"kind": kind, "names": list(names), "options": dict(options)})
+
+    def read(self) -> dict[str, Any]:
+        """What `begin` wrote: kind, names, options.
+
+        Raises:
+            DataError: if it cannot be read as that.
+        """
+        try:
+            content = json.loads(self.record.read_text())
+            known = content.keys() >= {"kind", "names", "options"}
+        except (OSError, ValueError, AttributeError) as error:
+            raise DataError(f"{self.record} cannot be read: {error}") from error
+        if not known or content["kind"] not in ("folds", "repeats"):
+            raise DataError(f"{self.record} is not what a series of Sightline writes")
+        return content  # type: ignore[no-any-return]
+
+    def names(self) -> list[str]:
+        """The runs' names, in order; errors as `read`."""
+        return [str(name) for name in self.read()["names"]]

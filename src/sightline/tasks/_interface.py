@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, Literal, Protocol
 
+import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from sightline.base import Draws
@@ -80,6 +82,18 @@ class Task(Protocol):
 
     def make_metric(self) -> Metric:
         """What is measured between epochs."""
+        ...
+
+    def check_selector(self, metric: str, targets: NDArray[np.int64]) -> None:
+        """Whether a run can be selected by a metric.
+
+        Args:
+            metric: Its name.
+            targets: Of the validation images.
+
+        Raises:
+            ArgumentError: if there is no such metric, or it cannot be measured on these images.
+        """
         ...
 
     def better(self, metric: str, scores: Mapping[str, float], than: Mapping[str, float] | None) -> bool:

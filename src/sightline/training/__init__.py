@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from sightline.base import lazy_exports
 
 if TYPE_CHECKING:
+    from sightline.training._choices import Options as Options
     from sightline.training._fit import Job as Job
     from sightline.training._fit import Position as Position
     from sightline.training._fit import epoch_steps as epoch_steps
@@ -22,21 +23,22 @@ if TYPE_CHECKING:
     from sightline.training._reporter import Reporter as Reporter
     from sightline.training._reporter import SilentReporter as SilentReporter
     from sightline.training._reporter import epoch_line as epoch_line
-    from sightline.training._set_up import Options as Options
+    from sightline.training._result import TrainingResult as TrainingResult
     from sightline.training._set_up import Setup as Setup
     from sightline.training._set_up import set_up as set_up
-    from sightline.training._train import TrainingResult as TrainingResult
     from sightline.training._train import resume as resume
     from sightline.training._train import train as train
 
 __getattr__, __dir__, __all__ = lazy_exports(
     __name__,
     {
+        "_choices": ("Options",),
         "_fit": ("Job", "Position", "epoch_steps", "fit", "prepare", "set_rates", "take_step"),
         "_optimizers": ("make_optimizers",),
         "_recipe": ("Optimizer", "Phase", "Recipe", "Schedule", "recipe_from"),
         "_reporter": ("PlainReporter", "Reporter", "SilentReporter", "epoch_line"),
-        "_set_up": ("Options", "Setup", "set_up"),
-        "_train": ("TrainingResult", "resume", "train"),
+        "_result": ("TrainingResult",),
+        "_set_up": ("Setup", "set_up"),
+        "_train": ("resume", "train"),
     },
 )

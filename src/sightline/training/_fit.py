@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import itertools
 import math
 import time
@@ -17,7 +18,7 @@ from torch import Tensor, nn
 from sightline.base import ArgumentError, Draws, Finding, TrainingError
 from sightline.blueprint import first_non_finite
 from sightline.data import Batch, BatchSource
-from sightline.imaging import Preprocessing, augment
+from sightline.imaging import Preprocessing, augment, mix
 from sightline.inference import Predictor, starting_weights
 from sightline.machine import Plan, StopRequest
 from sightline.records import ModelHeader, RunFolder, load_checkpoint, save_checkpoint, save_model_file
@@ -51,6 +52,8 @@ class Job:
     """Images to train on."""
     val: NDArray[np.int64]
     """Images to select by."""
+    balanced: NDArray[np.int64] | None = None
+    """(len(train),) the class of each image to train on, where an epoch shows each class equally often."""
     task: Task
     make_metric: Callable[[], Metric] | None
     """None where nothing is measured between epochs."""
@@ -78,6 +81,12 @@ class Position:
     """The scores of the best epoch."""
     best_epoch: int = 0
     since_best: int = 0
+    drops: int = 0
+    """How often the learning rate was lowered at a plateau of this phase."""
+    waited: int = 0
+    """Epochs of this plateau."""
+    plateau_best: dict[str, float] | None = None
+    """The best scores of this phase."""
     seen: int = 0
     """Images trained on in the unfinished epoch."""
     seconds: float = 0.0
@@ -107,7 +116,8 @@ def fit(job: Job, *, resume: bool = False) -> Position:
         _first_look(job)
         average = WeightAverage(network, recipe.ema_decay) if recipe.ema_decay else None
     forward = job.plan.forward_of(network)
-    saved_at = time.monotonic()
+    began_at = saved_at = time.monotonic()
+    began_with = position.epoch
 
     def save() -> None:
         nonlocal saved_at
@@ -131,16 +141,17 @@ def fit(job: Job, *, resume: bool = False) -> Position:
                 phase_index, average = index, _begin_phase(job, phase, average)
                 optimizers = make_optimizers(network, recipe.optimizers, phase)
                 forward = job.plan.forward_of(network)
+                position.drops, position.waited, position.plateau_best = 0, 0, None
                 save()
             _set_trainable(network, phase, phase_epoch)
             draws = Draws(job.seed, position.epoch)
-            steps = epoch_steps(job.train, draws, recipe.batch_size)
+            steps = epoch_steps(job.train, draws, recipe.batch_size, job.balanced)
             batches = _micro_batches(job, steps[position.step :])
             started = time.monotonic()
 
             for step, micro in enumerate(batches, start=position.step):
                 done, in_all = phase_epoch * len(steps) + step, phase.epochs * len(steps)
-                set_rates(optimizers, recipe, phase.schedule.factor(done, in_all))
+                set_rates(optimizers, recipe, phase.schedule.factor(done, in_all, position.drops))
                 torch.manual_seed(draws.torch_seed(step))
                 prepared = [prepare(batch, job, draws) for batch in micro]
                 check = job.plan.device == "cpu" or step % _CHECK_EVERY == 0
@@ -153,7 +164,9 @@ def fit(job: Job, *, resume: bool = False) -> Position:
                 position.seen += sum(len(batch) for batch in micro)
                 now = time.monotonic()
                 position.seconds, started = position.seconds + now - started, now
-                job.reporter.progress(f"epoch {position.epoch + 1}", step + 1, len(steps))
+                what = f"epoch {position.epoch + 1}/{recipe.epochs}"
+                so_far = functools.partial(_so_far, position, running)
+                job.reporter.progress(what, step + 1, len(steps), so_far)
                 stop_if_asked()
                 if now - saved_at > job.checkpoint_seconds or _due(job.checkpoint_steps, position.steps_ever):
                     save()
@@ -162,6 +175,9 @@ def fit(job: Job, *, resume: bool = False) -> Position:
             scores = _validate(job, average, stop_if_asked)
             _close_epoch(job, position, running, average, index, scores)
             running = {}
+            pace = (time.monotonic() - began_at) / (position.epoch - began_with)
+            left = pace * (recipe.epochs - position.epoch)
+            job.reporter.epoch(position.rows, recipe.epochs, left, _selects(job))
             if time.monotonic() - saved_at > job.checkpoint_seconds:
                 save()
             stop_if_asked()
@@ -169,21 +185,53 @@ def fit(job: Job, *, resume: bool = False) -> Position:
     return position
 
 
-def epoch_steps(indices: NDArray[np.int64], draws: Draws, batch_size: int) -> list[NDArray[np.int64]]:
-    """The images of each step of an epoch: every image once, in equal batches of at most `batch_size`."""
-    order = draws.permutation("order", indices)
+def epoch_steps(
+    indices: NDArray[np.int64], draws: Draws, batch_size: int, classes: NDArray[np.int64] | None = None
+) -> list[NDArray[np.int64]]:
+    """The images of each step of an epoch, in equal batches of at most `batch_size`.
+
+    Every image comes once; or, where `classes` are given, every class equally often and as many images in
+    all: of a large class some, of a small class each one several times. The n-th turn of image i in the
+    epoch, from 0, is written i + n * 2**32.
+
+    Args:
+        indices: The images to train on.
+        draws: The epoch's random numbers.
+        batch_size: Images of a step, at most.
+        classes: (len(indices),) the class of each image.
+    """
+    keys = indices if classes is None else _equally_often(indices, classes, draws)
+    order = draws.permutation("order", keys)
     return np.array_split(order, -(-len(order) // batch_size))
+
+
+def _equally_often(indices: NDArray[np.int64], classes: NDArray[np.int64], draws: Draws) -> NDArray[np.int64]:
+    """As many keys as images: of each class equally many, each of its images before any comes again."""
+    present = draws.permutation("larger classes", np.unique(classes))  # they share what cannot be divided
+    quotas = np.full(len(present), len(indices) // len(present))
+    quotas[: len(indices) % len(present)] += 1
+    keys = []
+    for chosen, quota in zip(present, quotas, strict=True):
+        members = indices[classes == chosen]
+        turns = [
+            draws.permutation(f"turn {turn}", members) + (turn << 32)
+            for turn in range(-(-int(quota) // len(members)))
+        ]
+        keys.append(np.concatenate(turns)[:quota])
+    return np.concatenate(keys)
 
 
 def prepare(batch: Batch, job: Job, draws: Draws) -> Batch:
     """A batch as stored to a batch as trained on: on the device, augmented, normalised."""
     stored = job.preprocessing.transform(batch.images.shape[2], batch.images.shape[3])
     x = job.preprocessing.scale(batch.images.to(job.plan.device, non_blocking=True))
-    x, matrices = augment(x, job.recipe.augmentation, draws, batch.ids)
+    x, matrices = augment(x, job.recipe.augmentation, draws, batch.draw_ids)
+    x, mixed = mix(x, job.recipe.augmentation, draws, batch.draw_ids)
     return dataclasses.replace(
         batch.moved(matrices @ stored),
         images=job.plan.place_images(job.preprocessing.normalise(x)),
         targets=batch.targets.to(job.plan.device, non_blocking=True),
+        mixed=mixed,
     )
 
 
@@ -255,9 +303,22 @@ def set_rates(optimizers: Mapping[str, torch.optim.Optimizer], recipe: Recipe, f
 def _micro_batches(job: Job, steps: list[NDArray[np.int64]]) -> Iterator[list[Batch]]:
     """The batches of each step, loaded in order."""
     divided = [np.array_split(step, min(job.recipe.accumulate, len(step))) for step in steps]
-    batches = job.source.batches([micro for step in divided for micro in step], training=True)
+    keys = [micro for step in divided for micro in step]
+    batches: Iterator[Batch] = job.source.batches([micro & 0xFFFFFFFF for micro in keys], training=True)
+    if job.balanced is not None:
+        batches = (
+            dataclasses.replace(batch, turns=micro >> 32) for batch, micro in zip(batches, keys, strict=True)
+        )
     for step in divided:
         yield list(itertools.islice(batches, len(step)))
+
+
+def _so_far(position: Position, running: Mapping[str, Tensor]) -> str:
+    """An unfinished epoch in a few words."""
+    shown = [
+        f"{name} {float(total) / position.seen:.3f}" for name, total in running.items() if name == "loss"
+    ]
+    return "  ".join([*shown, f"{position.seen / position.seconds:.0f} images/s"])
 
 
 def _begin_phase(job: Job, phase: Phase, average: WeightAverage | None) -> WeightAverage | None:
@@ -313,7 +374,7 @@ def _close_epoch(
     scores: Mapping[str, float],
 ) -> None:
     """Write the epoch's row and weights, and count it as done."""
-    select = job.recipe.select if job.make_metric else None
+    select = _selects(job)
     _check_finite(job, position, average, scores)
     is_best = select is None or job.task.better(select, scores, position.best)
     position.epoch += 1
@@ -323,7 +384,8 @@ def _close_epoch(
     phase = job.recipe.phases[phase_index]
     steps = -(-len(job.train) // job.recipe.batch_size)
     _, phase_epoch = job.recipe.phase_of(position.epoch - 1)
-    factor = phase.schedule.factor((phase_epoch + 1) * steps - 1, phase.epochs * steps)
+    factor = phase.schedule.factor((phase_epoch + 1) * steps - 1, phase.epochs * steps, position.drops)
+    _wait_at_plateau(job, position, phase, scores)
     rates = {f"lr_{name}": chosen.lr * factor for name, chosen in job.recipe.optimizers.items()}
     row: dict[str, Any] = {"epoch": position.epoch, "phase": phase_index}
     row |= {f"train_{name}": float(total) / position.seen for name, total in running.items()}
@@ -347,8 +409,23 @@ def _close_epoch(
     if every and position.epoch % every == 0:
         save_model_file(job.run.snapshots / f"epoch-{position.epoch}.safetensors", weights, header)
     job.run.write_results(position.rows)
-    pace = sum(r["seconds"] for r in position.rows) / len(position.rows)
-    job.reporter.epoch(row, job.recipe.epochs, pace * (job.recipe.epochs - position.epoch))
+
+
+def _selects(job: Job) -> str | None:
+    """The metric that chooses the best epoch, if any does."""
+    return job.recipe.select if job.make_metric else None
+
+
+def _wait_at_plateau(job: Job, position: Position, phase: Phase, scores: Mapping[str, float]) -> None:
+    """Count an epoch without a better score, and lower the rate where there were enough."""
+    if phase.schedule.kind != "plateau" or not scores:
+        return
+    if job.task.better(job.recipe.select or "loss", scores, position.plateau_best):
+        position.plateau_best, position.waited = dict(scores), 0
+        return
+    position.waited += 1
+    if position.waited >= phase.schedule.wait:
+        position.drops, position.waited = position.drops + 1, 0
 
 
 def _patience_ended(recipe: Recipe, position: Position) -> bool:

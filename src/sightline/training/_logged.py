@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sightline.base import write_text
 from sightline.records import RunFolder
-from sightline.training._reporter import Reporter, epoch_line
+from sightline.training._reporter import Detail, Reporter, epoch_line
 
 
 class LoggedReporter:
@@ -29,14 +29,16 @@ class LoggedReporter:
         self._inner.note(text)
         self.keep(text)
 
-    def progress(self, what: str, done: int, total: int) -> None:
+    def progress(self, what: str, done: int, total: int, detail: Detail | None = None) -> None:
         """As `Reporter.progress`."""
-        self._inner.progress(what, done, total)
+        self._inner.progress(what, done, total, detail)
 
-    def epoch(self, row: Mapping[str, Any], total: int, seconds_left: float) -> None:
+    def epoch(
+        self, rows: Sequence[Mapping[str, Any]], total: int, seconds_left: float, select: str | None
+    ) -> None:
         """As `Reporter.epoch`."""
-        self._inner.epoch(row, total, seconds_left)
-        self.keep(epoch_line(row, total, seconds_left))
+        self._inner.epoch(rows, total, seconds_left, select)
+        self.keep(epoch_line(rows, total, seconds_left, select))
 
     def keep(self, line: str) -> None:
         """Put a line into the log alone."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import fnmatch
 import math
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import pydantic
 
@@ -17,25 +17,36 @@ _FORBID = pydantic.ConfigDict(extra="forbid")
 
 @pydantic.dataclasses.dataclass(frozen=True, kw_only=True, config=_FORBID)
 class Schedule:
-    """The learning rate over a phase, as a factor of its peak; a pure function of the step."""
+    """The learning rate over a phase, as a factor of its peak.
 
-    kind: Literal["one_cycle", "cosine"] = "one_cycle"
-    """`one_cycle`: a cosine up from `start` over `warm_up`, then a cosine down to `end` (Smith 2018; the
-    momentum is not cycled). `cosine`: a straight line up over `warm_up`, then a cosine down to `end`
-    (Loshchilov and Hutter 2017, one period)."""
+    Every kind goes up over `warm_up` first: `one_cycle` along a cosine, the others in a straight line.
+    """
+
+    kind: Literal["one_cycle", "cosine", "linear", "step", "plateau", "constant"] = "one_cycle"
+    """What comes after. `one_cycle` (Smith 2018; the momentum is not cycled) and `cosine` (Loshchilov and
+    Hutter 2017, one period): a cosine down to `end`. `linear`: a straight line down to `end`. `step`: times
+    `drop` at each of `milestones`. `plateau`: times `drop` after `wait` epochs without a better score on the
+    validation images. `constant`: nothing."""
     warm_up: float = pydantic.Field(default=0.25, ge=0.0, lt=1.0)
     """Fraction of the phase's steps spent going up."""
     start: float = pydantic.Field(default=0.04, ge=0.0, le=1.0)
-    """Factor at the first step."""
+    """Factor at the first step, where there is a warm-up."""
     end: float = pydantic.Field(default=1e-4, ge=0.0, le=1.0)
-    """Factor at the last step."""
+    """Factor at the last step; of `plateau`, the smallest."""
+    milestones: tuple[Annotated[float, pydantic.Field(gt=0.0, lt=1.0)], ...] = (0.5, 0.75)
+    """Of `step`: fractions of the phase's steps."""
+    drop: float = pydantic.Field(default=0.1, gt=0.0, lt=1.0)
+    """Of `step` and `plateau`."""
+    wait: int = pydantic.Field(default=5, ge=1)
+    """Of `plateau`: epochs. The score is the recipe's `select`, or the loss where it selects nothing."""
 
-    def factor(self, step: int, steps: int) -> float:
+    def factor(self, step: int, steps: int, drops: int = 0) -> float:
         """The factor at a step.
 
         Args:
             step: From 0.
             steps: Steps of the phase.
+            drops: How often a `plateau` was met so far.
 
         Example:
             >>> Schedule(warm_up=0.5, end=0.0).factor(5, 11)
@@ -47,8 +58,15 @@ class Schedule:
             if self.kind == "one_cycle":
                 up = (1 - math.cos(math.pi * up)) / 2
             return self.start + (1 - self.start) * up
+        if self.kind == "constant":
+            return 1.0
+        if self.kind == "plateau":
+            return max(self.end, self.drop**drops)
+        if self.kind == "step":
+            return self.drop ** sum(position >= milestone for milestone in self.milestones)
         down = (position - self.warm_up) / (1 - self.warm_up)
-        return self.end + (1 - self.end) * (1 + math.cos(math.pi * down)) / 2
+        left = 1 - down if self.kind == "linear" else (1 + math.cos(math.pi * down)) / 2
+        return self.end + (1 - self.end) * left
 
 
 @pydantic.dataclasses.dataclass(frozen=True, kw_only=True, config=_FORBID)
@@ -114,6 +132,10 @@ class Recipe:
     accumulate: int = pydantic.Field(default=1, ge=1)
     """Micro-batches a step's images are divided into, one in memory at a time."""
     augmentation: Augmentation = Augmentation()
+    balance: Literal["none", "weights", "sampling"] = "none"
+    """For classes of unequal size. `weights`: the loss of an image counts by the inverse of its class's
+    share of the training images, on average 1. `sampling`: an epoch shows each class equally often, images
+    of a rare class more than once, and as many images in all."""
     objective: dict[str, Any] = dataclasses.field(default_factory=dict)
     """Arguments of the architecture's objective, e.g. `{"label_smoothing": 0.1}`."""
     ema_decay: float | None = pydantic.Field(default=None, gt=0.0, lt=1.0)
@@ -180,6 +202,10 @@ def recipe_from(settings: dict[str, Any]) -> Recipe:
         raise ArgumentError(f"recipe: {explain(error)}") from error
     if recipe.patience is not None and recipe.select is None:
         raise ArgumentError("recipe: patience needs a metric to wait for; set select")
+    if recipe.balance == "weights" and "class_weights" in recipe.objective:
+        raise ArgumentError(
+            "recipe: balance weights and the objective's own class_weights exclude each other"
+        )
     return recipe
 
 

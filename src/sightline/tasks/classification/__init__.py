@@ -9,13 +9,14 @@ if TYPE_CHECKING:
     from sightline.tasks.classification._metric import Answers as Answers
     from sightline.tasks.classification._metric import ClassificationMetric as ClassificationMetric
     from sightline.tasks.classification._metric import better as better
+    from sightline.tasks.classification._metric import check_selector as check_selector
     from sightline.tasks.classification._objective import CrossEntropy as CrossEntropy
     from sightline.tasks.classification._task import ClassificationTask as ClassificationTask
 
 __getattr__, __dir__, __all__ = lazy_exports(
     __name__,
     {
-        "_metric": ("SELECTORS", "Answers", "ClassificationMetric", "better"),
+        "_metric": ("SELECTORS", "Answers", "ClassificationMetric", "better", "check_selector"),
         "_objective": ("CrossEntropy",),
         "_task": ("ClassificationTask",),
     },

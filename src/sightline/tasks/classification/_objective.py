@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Sequence
 from typing import Any
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -18,26 +20,44 @@ class CrossEntropy:
     Args:
         label_smoothing: Share of a target that is spread evenly over all classes, in [0, 1).
             Source: Szegedy et al. 2016, section 7.
+        class_weights: What the loss of an image counts, by its class; None for 1 each.
 
     Raises:
-        ArgumentError: if `label_smoothing` is out of range.
+        ArgumentError: if `label_smoothing` is out of range, or a weight is not a number above 0.
     """
 
     name = "cross_entropy"
 
-    def __init__(self, *, label_smoothing: float = 0.0) -> None:
+    def __init__(self, *, label_smoothing: float = 0.0, class_weights: Sequence[float] | None = None) -> None:
         if not 0.0 <= label_smoothing < 1.0:
             raise ArgumentError(f"label_smoothing must be in [0, 1); it is {label_smoothing}")
+        if class_weights is not None and not all(0 < weight < math.inf for weight in class_weights):
+            raise ArgumentError(f"class_weights must be above 0; they are {list(class_weights)}")
         self.label_smoothing = label_smoothing
+        self.class_weights = None if class_weights is None else torch.tensor(class_weights)
 
     def losses(
         self, network: nn.Module, batch: Batch, draws: Draws
     ) -> Iterator[tuple[str, Tensor, dict[str, Tensor]]]:
-        """One loss, for the optimizer `main`; logs the share of right answers."""
+        """One loss, for the optimizer `main`; logs the share of right answers.
+
+        Of mixed images, the losses of both classes count by their shares; right is the one with the larger.
+        """
         logits = network(batch.images).float()  # (N, classes)
-        loss = F.cross_entropy(logits, batch.targets, label_smoothing=self.label_smoothing)
-        right = (logits.detach().argmax(dim=1) == batch.targets).float().mean()
+        loss = self._loss(logits, batch.targets)
+        targets = batch.targets
+        if batch.mixed is not None:
+            own, others = batch.mixed.own, batch.targets[batch.mixed.partners]
+            loss = own * loss + (1 - own) * self._loss(logits, others)
+            targets = torch.where(own >= 0.5, targets, others)
+        loss = loss.mean()
+        right = (logits.detach().argmax(dim=1) == targets).float().mean()
         yield "main", loss, {"loss": loss.detach(), "accuracy": right}
+
+    def _loss(self, logits: Tensor, targets: Tensor) -> Tensor:
+        """Of each image. (N, classes), (N,) -> (N,)."""
+        loss = F.cross_entropy(logits, targets, label_smoothing=self.label_smoothing, reduction="none")
+        return loss if self.class_weights is None else loss * self.class_weights.to(loss.device)[targets]
 
     def decode(self, outputs: Tensor, batch: Batch) -> Tensor:
         """Logits to probabilities. (N, classes) -> the same."""
@@ -45,4 +65,5 @@ class CrossEntropy:
 
     def settings(self) -> dict[str, Any]:
         """Its arguments, as JSON."""
-        return {"label_smoothing": self.label_smoothing}
+        weights = None if self.class_weights is None else self.class_weights.tolist()
+        return {"label_smoothing": self.label_smoothing, "class_weights": weights}

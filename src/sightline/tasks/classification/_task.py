@@ -6,10 +6,17 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any, Literal
 
+import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor
 
 from sightline.base import ArgumentError
-from sightline.tasks.classification._metric import SELECTORS, ClassificationMetric, better
+from sightline.tasks.classification._metric import (
+    SELECTORS,
+    ClassificationMetric,
+    better,
+    check_selector,
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -20,8 +27,12 @@ class ClassificationTask:
     selectors: Mapping[str, Literal["max", "min"]] = dataclasses.field(default_factory=lambda: SELECTORS)
 
     def make_metric(self) -> ClassificationMetric:
-        """Accuracy, balanced accuracy and loss."""
+        """Accuracy, balanced accuracy, macro F1, AUROC and loss."""
         return ClassificationMetric()
+
+    def check_selector(self, metric: str, targets: NDArray[np.int64]) -> None:
+        """As `check_selector`: AUROC needs two classes."""
+        check_selector(metric, targets)
 
     def better(self, metric: str, scores: Mapping[str, float], than: Mapping[str, float] | None) -> bool:
         """As `better`: on a tie, the lower loss."""

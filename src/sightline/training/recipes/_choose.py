@@ -12,7 +12,16 @@ from sightline.zoo import load_object
 _RECIPES = {"default": default}
 
 
-def choose_recipe(spec: str | None, *, num_images: int, channels: int, size: tuple[int, int]) -> Recipe:
+def choose_recipe(
+    spec: str | None,
+    *,
+    num_images: int,
+    channels: int,
+    size: tuple[int, int],
+    epochs: int | None = None,
+    weights: bool = False,
+    head: str = "",
+) -> Recipe:
     """The recipe of this name.
 
     Args:
@@ -20,22 +29,33 @@ def choose_recipe(spec: str | None, *, num_images: int, channels: int, size: tup
         num_images: Images to train on.
         channels: 1 or 3.
         size: (height, width) the network is given.
+        epochs: How long it will be, if that is chosen already.
+        weights: Whether the network starts from trained weights.
+        head: The module that gives the logits, if it is known.
+
+    A function of the user's is called with those of these that it takes.
 
     Raises:
         ArgumentError: if there is no such recipe, or the user's function does not return one.
     """
-    known = {"num_images": num_images, "channels": channels, "size": size}
+    known = {
+        "num_images": num_images, "channels": channels, "size": size, "epochs": epochs, "weights": weights,
+        "head": head,
+    }  # fmt: skip
     if spec is None or spec in _RECIPES:
-        return _RECIPES[spec or "default"](num_images=num_images, channels=channels, size=size)
+        function = _RECIPES[spec or "default"]
+        return function(
+            num_images=num_images, channels=channels, size=size, epochs=epochs, weights=weights, head=head
+        )
     file, colon, _ = spec.rpartition(":")
     if not (colon and file.endswith(".py")):
         raise ArgumentError(f"no recipe named {spec!r}; {did_you_mean(spec, _RECIPES)}, or FILE.py:NAME")
-    function, _ = load_object(spec)
-    if not callable(function):
-        raise ArgumentError(f"{spec} is {type(function).__name__}; expected a function that returns a Recipe")
-    taken = {name: value for name, value in known.items() if name in inspect.signature(function).parameters}
+    given, _ = load_object(spec)
+    if not callable(given):
+        raise ArgumentError(f"{spec} is {type(given).__name__}; expected a function that returns a Recipe")
+    taken = {name: value for name, value in known.items() if name in inspect.signature(given).parameters}
     try:
-        recipe = function(**taken)
+        recipe = given(**taken)
     except Exception as error:  # whatever the user's code does wrong
         raise ArgumentError(
             f"{spec} fails: {type(error).__name__}: {' '.join(str(error).split())}"

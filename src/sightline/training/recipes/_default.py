@@ -9,17 +9,32 @@ _STEPS = 6_000
 """Optimizer steps that a set of medium size is given."""
 
 
-def default(*, num_images: int, channels: int, size: tuple[int, int]) -> Recipe:
+def default(
+    *,
+    num_images: int,
+    channels: int,
+    size: tuple[int, int],
+    epochs: int | None = None,
+    weights: bool = False,
+    head: str = "",
+) -> Recipe:
     """AdamW on one cycle, with augmentation that no ordinary class minds.
 
     Args:
         num_images: Images to train on.
         channels: 1 or 3.
         size: (height, width) the network is given.
+        epochs: How long it will be, if that is chosen already.
+        weights: Whether the network starts from trained weights.
+        head: The module that gives the logits, if it is known.
     """
     batch_size = 32 if num_images < 2_000 else 64 if num_images < 10_000 else 128
     steps_an_epoch = -(-num_images // batch_size)
-    epochs = max(10, min(60, round(_STEPS / steps_an_epoch)))
+    usual = max(10, min(60, round(_STEPS / steps_an_epoch)))
+    rates: dict[str, float] = {}
+    if weights:
+        usual, rates = max(5, usual // 3), {"*": 0.1} | ({head: 1.0} if head else {})
+    epochs = epochs or usual
     small = max(size) <= 64
     mirror = channels == 3
     augmentation = Augmentation(
@@ -28,14 +43,19 @@ def default(*, num_images: int, channels: int, size: tuple[int, int]) -> Recipe:
         rotate=0.0 if small else 10.0,
         zoom=0.0 if small else 0.15,
     )
-    why = (
-        f"{num_images} images to train on: batches of at most {batch_size}; "
-        f"{'colour, so mirrored at random' if mirror else 'grey, so never mirrored (it may be writing)'}"
+    why = "; ".join(
+        [
+            f"{num_images} images to train on, so batches of at most {batch_size} and {usual} epochs",
+            f"at {size[1]}x{size[0]}, "
+            + ("shifted" if small else "shifted, turned up to 10 degrees, zoomed up to 15 %"),
+            "in colour, so mirrored at random" if mirror else "grey, so never mirrored (it may be writing)",
+            *(["from trained weights, so for a third as long, their rates a tenth"] if weights else []),
+        ]
     )
     return Recipe(
         name="default",
         why=why,
-        phases=(Phase(epochs=epochs, schedule=Schedule(kind="one_cycle")),),
+        phases=(Phase(epochs=epochs, rates=rates, schedule=Schedule(kind="one_cycle")),),
         optimizers={"main": Optimizer(kind="adamw", lr=2e-3, weight_decay=0.05)},
         batch_size=batch_size,
         augmentation=augmentation,

@@ -1,0 +1,316 @@
+"""Whole training against Keras 3 on three backends and a plain PyTorch loop, in rounds of processes.
+
+    python benchmarks/peers.py DATA --model lecture_cnn --keras-python PYTHON [--rounds 5] [--steps 60]
+        [--batch 128] [--mixed] [--where]
+
+Each process is one framework, with its own threads and its own defaults. It has the same images in memory
+as bytes, warms up (plan timing, tracing, compilation), and then times one epoch of `--steps` steps: order
+drawn, random crop (the edge repeated, whole pixels, a tenth of the side) and mirror, the same network,
+cross entropy, AdamW, the epoch's mean loss; no validation. Said of each:
+
+- sightline: its real loop (`fit`), which also writes two model files, a checkpoint and results.csv, under
+  the plan that it measured. Where that is bf16, the peers below still compute in fp32, as they do unasked.
+- keras-tensorflow: `model.fit`, `jit_compile="auto"` (on a CPU: no XLA, which is slower here), NHWC, a
+  `tf.data` pipeline on images in memory.
+- keras-jax, keras-torch: the same, compiled and eager by "auto", fed by a `PyDataset` that crops and mirrors
+  a batch by one numpy index. torch is given NCHW. On each backend the other pipeline was no faster.
+- plain-contiguous, plain-channels-last: the loop a good user writes; fp32, fused AdamW.
+
+`--mixed` adds the peers in bf16: Keras's `mixed_bfloat16`, and the plain loop under autocast. `--where`
+says in which part of sightline's loop the time goes that a bare step does not take.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+CROP = 0.1
+WARM_UP = 5
+LR, WEIGHT_DECAY = 1e-3, 0.01
+KERAS = ("keras-tensorflow", "keras-jax", "keras-torch")
+PLAIN = ("plain-contiguous", "plain-channels-last")
+MIXED = (*(f"{name}-bf16" for name in KERAS), "plain-channels-last-bf16")
+
+
+def sightline_job(options: argparse.Namespace, folder: str) -> Any:
+    """A run that does what the peers do, on as many images from anywhere in the training split."""
+    import numpy as np
+
+    from sightline.imaging import Augmentation
+    from sightline.training import Optimizer, Options, Phase, Recipe, SilentReporter, set_up
+
+    recipe = Recipe(
+        phases=(Phase(epochs=1),),
+        optimizers={"main": Optimizer(kind="adamw", lr=LR, weight_decay=WEIGHT_DECAY, decay_all=True)},
+        batch_size=options.batch,
+        augmentation=Augmentation(crop=CROP, flip="horizontal"),
+    )
+    chosen = Options(data=options.data, model=options.model, recipe=recipe, output=Path(folder) / "run")
+    job = set_up(chosen, SilentReporter()).job
+    shuffled = np.random.default_rng(0).permutation(job.train)[: options.steps * options.batch]
+    assert len(shuffled) == options.steps * options.batch, f"only {len(shuffled)} images to train on"
+    return dataclasses.replace(job, train=shuffled)
+
+
+def sightline_child(options: argparse.Namespace) -> dict[str, Any]:
+    """Time `fit`, as throughput.py does; with `--where`, its parts."""
+    import torch
+
+    from sightline import __version__
+    from sightline.base import Draws
+    from sightline.training import epoch_steps, prepare
+    from throughput import bare, whole
+
+    with tempfile.TemporaryDirectory() as folder:
+        job = sightline_job(options, folder)
+        whole(job, WARM_UP)
+        seconds = whole(job, options.steps)
+        found = {"seconds": seconds, "how": f"sightline {__version__}, torch {torch.__version__}"}
+        found["how"] += f", {job.plan.describe()}"
+        if options.where:
+            draws = Draws(job.seed)
+            order = epoch_steps(job.train, draws, options.batch)
+            started = time.perf_counter()
+            loaded = list(job.source.batches(order, training=True))
+            loading = time.perf_counter() - started
+            started = time.perf_counter()
+            for stored in loaded:
+                prepare(stored, job, draws)
+            preparing = time.perf_counter() - started
+            step = bare(job, options.steps)
+            rest = seconds - step - loading - preparing
+            found["where"] = {"bare step": step, "load": loading, "prepare": preparing, "rest": rest}
+        return found
+
+
+def plain_child(options: argparse.Namespace) -> dict[str, Any]:
+    """The loop a good user writes. The network is the zoo's, an ordinary module."""
+    import numpy as np
+    import torch
+    import torch.nn.functional as F
+
+    from sightline.zoo import create_model
+
+    data = dict(np.load(options.data))
+    images, targets = torch.from_numpy(data["images"]), torch.from_numpy(data["targets"])  # n h w c
+    mean, std = (torch.from_numpy(data[name])[None, :, None, None] for name in ("mean", "std"))
+    height, width = images.shape[1:3]
+    last, mixed = "channels-last" in options.child, options.child.endswith("bf16")
+    layout = torch.channels_last if last else torch.contiguous_format
+    network = create_model(options.model).to(memory_format=layout)  # type: ignore[call-overload]
+    optimizer = torch.optim.AdamW(network.parameters(), lr=LR, weight_decay=WEIGHT_DECAY, fused=True)
+
+    def augmented(ids: torch.Tensor) -> torch.Tensor:
+        n = len(ids)
+        rows = torch.arange(height) + torch.randint(-int(CROP * height), int(CROP * height) + 1, (n, 1))
+        columns = torch.arange(width) + torch.randint(-int(CROP * width), int(CROP * width) + 1, (n, 1))
+        columns = torch.where(torch.rand(n, 1) < 0.5, width - 1 - columns, columns).clamp_(0, width - 1)
+        rows = rows.clamp_(0, height - 1)
+        x = images[ids[:, None, None], rows[:, :, None], columns[:, None, :]]  # n h w c
+        x = x.permute(0, 3, 1, 2).float().div_(255).sub_(mean).div_(std)
+        return x.contiguous(memory_format=layout)
+
+    def epoch(steps: int) -> float:
+        network.train()
+        total = torch.zeros(())
+        for ids in torch.randperm(len(images))[: steps * options.batch].split(options.batch):
+            with torch.autocast("cpu", dtype=torch.bfloat16, enabled=mixed):
+                logits = network(augmented(ids))
+            loss = F.cross_entropy(logits.float(), targets[ids])
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            total += loss.detach()
+        return float(total) / steps
+
+    epoch(WARM_UP)
+    started = time.perf_counter()
+    epoch(options.steps)
+    return {"seconds": time.perf_counter() - started, "how": f"torch {torch.__version__}"}
+
+
+def keras_child(options: argparse.Namespace) -> dict[str, Any]:
+    """`model.fit` of Keras 3; the backend is in the environment."""
+    import importlib
+
+    import keras  # type: ignore[import-not-found,unused-ignore]
+    import numpy as np
+
+    from keras_networks import build
+
+    backend = keras.backend.backend()
+    if options.child.endswith("bf16"):
+        keras.mixed_precision.set_global_policy("mixed_bfloat16")
+    if backend == "torch":
+        keras.config.set_image_data_format("channels_first")
+    data = dict(np.load(options.data))
+    model = build(options.model)
+    model.compile(
+        optimizer=keras.optimizers.AdamW(learning_rate=LR, weight_decay=WEIGHT_DECAY),
+        loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        jit_compile="auto",
+    )
+    batches = tf_batches if backend == "tensorflow" else numpy_batches
+    model.fit(batches(data, min(WARM_UP, options.steps), options.batch), shuffle=False, verbose=0)
+    timed = batches(data, options.steps, options.batch)
+    started = time.perf_counter()
+    model.fit(timed, shuffle=False, verbose=0)  # the batches come shuffled
+    seconds = time.perf_counter() - started
+    version = importlib.import_module(backend).__version__
+    jit = "jit" if getattr(model, "jit_compile", False) else "no jit"
+    return {"seconds": seconds, "how": f"keras {keras.__version__}, {backend} {version}, {jit}"}
+
+
+def tf_batches(data: Any, steps: int, batch: int) -> Any:
+    """A `tf.data` pipeline: indices are shuffled, then a whole batch is gathered, cropped and mirrored."""
+    import tensorflow as tf  # type: ignore[import-untyped,import-not-found,unused-ignore]
+
+    images, targets = tf.constant(data["images"]), tf.constant(data["targets"])
+    height, width = data["images"].shape[1:3]
+    up, left = int(CROP * height), int(CROP * width)
+
+    def augmented(ids: Any) -> tuple[Any, Any]:
+        rows = tf.range(height) + tf.random.uniform((batch, 1), -up, up + 1, tf.int32)
+        columns = tf.range(width) + tf.random.uniform((batch, 1), -left, left + 1, tf.int32)
+        columns = tf.where(tf.random.uniform((batch, 1)) < 0.5, width - 1 - columns, columns)
+        x = tf.gather(images, ids)
+        x = tf.gather(x, tf.clip_by_value(rows, 0, height - 1), axis=1, batch_dims=1)
+        x = tf.gather(x, tf.clip_by_value(columns, 0, width - 1), axis=2, batch_dims=1)
+        return (tf.cast(x, tf.float32) / 255.0 - data["mean"]) / data["std"], tf.gather(targets, ids)
+
+    order = tf.data.Dataset.range(steps * batch).shuffle(steps * batch).batch(batch, drop_remainder=True)
+    return order.map(augmented, num_parallel_calls=tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
+
+
+def numpy_batches(data: Any, steps: int, batch: int) -> Any:
+    """The same as a `PyDataset`: one numpy index a batch, in a thread beside the step."""
+    import keras
+    import numpy as np
+
+    images, targets, mean, std = (data[name] for name in ("images", "targets", "mean", "std"))
+    height, width = images.shape[1:3]
+    up, left = int(CROP * height), int(CROP * width)
+    draw = np.random.default_rng(0)
+    order = draw.permutation(steps * batch)
+    first = keras.config.image_data_format() == "channels_first"
+
+    class Batches(keras.utils.PyDataset):  # type: ignore[misc]
+        """Batches, cropped and mirrored."""
+
+        def __len__(self) -> int:
+            return steps
+
+        def __getitem__(self, index: int) -> tuple[Any, Any]:
+            ids = order[index * batch : (index + 1) * batch]
+            rows = np.arange(height) + draw.integers(-up, up + 1, (batch, 1))
+            columns = np.arange(width) + draw.integers(-left, left + 1, (batch, 1))
+            columns = np.where(draw.random((batch, 1)) < 0.5, width - 1 - columns, columns)
+            rows, columns = rows.clip(0, height - 1), columns.clip(0, width - 1)
+            x = images[ids[:, None, None], rows[:, :, None], columns[:, None, :]]
+            x = (x.astype(np.float32) / 255 - mean) / std
+            return (np.ascontiguousarray(x.transpose(0, 3, 1, 2)) if first else x), targets[ids]
+
+    return Batches(workers=1, use_multiprocessing=False, max_queue_size=10)
+
+
+def export(options: argparse.Namespace, path: Path) -> None:
+    """The images that sightline's child trains on, for the others."""
+    import numpy as np
+
+    with tempfile.TemporaryDirectory() as folder:
+        job = sightline_job(options, folder)
+        (batch,) = job.source.batches([job.train])
+        mean, std = (getattr(job.preprocessing, name).flatten().numpy() for name in ("mean", "std"))
+        pixels = batch.images.permute(0, 2, 3, 1).contiguous().numpy()
+        np.savez(path, images=pixels, targets=batch.targets.numpy(), mean=mean, std=std)
+
+
+def run_child(name: str, options: argparse.Namespace, data: Path) -> dict[str, Any]:
+    """One framework in a process of its own; its last line of output is its answer."""
+    python = options.keras_python if name.startswith("keras") else sys.executable
+    command = [python, __file__, options.data if name == "sightline" else str(data), "--child", name]
+    command += ["--model", options.model, "--steps", str(options.steps), "--batch", str(options.batch)]
+    command += ["--where"] * options.where
+    backend = name.split("-")[1] if name.startswith("keras") else ""
+    environment = os.environ | {"KERAS_BACKEND": backend, "TF_CPP_MIN_LOG_LEVEL": "2"}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    found["speed"] = options.steps * options.batch / found["seconds"]
+    return found
+
+
+def spread(values: list[float], digits: int) -> str:
+    low, middle, high = min(values), statistics.median(values), max(values)
+    return f"{middle:.{digits}f} ({low:.{digits}f} to {high:.{digits}f})"
+
+
+def report(found: dict[str, list[dict[str, Any]]], options: argparse.Namespace) -> None:
+    ours = [one["speed"] for one in found["sightline"]]
+    for name, results in found.items():
+        speeds = [one["speed"] for one in results]
+        ratios = [mine / theirs for mine, theirs in zip(ours, speeds, strict=True)]
+        beside = "" if name == "sightline" else f", sightline / it {spread(ratios, 3)}"
+        print(f"{name:<26} {spread(speeds, 0)} images/s{beside}  [{results[0]['how']}]")
+    for what, peers in (("fp32", (*KERAS, *PLAIN)), ("bf16", MIXED)):
+        if peers[0] not in found:
+            continue
+        best = max(peers, key=lambda name: statistics.median(one["speed"] for one in found[name]))
+        ratios = [mine / found[best][i]["speed"] for i, mine in enumerate(ours)]
+        hard = [mine / max(found[name][i]["speed"] for name in peers) for i, mine in enumerate(ours)]
+        print(f"sightline / {best}, the fastest {what} peer: {spread(ratios, 3)}, n={options.rounds} rounds")
+        print(f"sightline / whichever {what} peer was fastest in its round: {spread(hard, 3)}")
+    if options.where:
+        seconds = [one["seconds"] for one in found["sightline"]]
+        print(f"where: an epoch of {options.steps} steps took {spread(seconds, 2)} s, of which")
+        for part in found["sightline"][0]["where"]:
+            shares = [100 * one["where"][part] / one["seconds"] for one in found["sightline"]]
+            print(f"  {part:<10} {spread(shares, 1)} %")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("data", help="a folder of class folders, 28x28 grey or 32x32 colour")
+    parser.add_argument("--model", choices=("lecture_cnn", "resnet20"), default="lecture_cnn")
+    parser.add_argument("--keras-python", help="a Python with keras, tensorflow, jax and torch")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--steps", type=int, default=60)
+    parser.add_argument("--batch", type=int, default=128)
+    parser.add_argument("--mixed", action="store_true")
+    parser.add_argument("--where", action="store_true")
+    parser.add_argument("--child", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.child:
+        kind = options.child.split("-")[0]
+        child = {"sightline": sightline_child, "plain": plain_child, "keras": keras_child}[kind]
+        print(json.dumps(child(options)))
+        return
+    names = ["sightline", *KERAS, *PLAIN, *(MIXED if options.mixed else ())]
+    if not options.keras_python:
+        print("without --keras-python: no Keras")
+        names = [name for name in names if not name.startswith("keras")]
+    found: dict[str, list[dict[str, Any]]] = {name: [] for name in names}
+    with tempfile.TemporaryDirectory() as folder:
+        data = Path(folder) / "images.npz"
+        export(options, data)
+        print(f"{options.model} on {options.data}, {options.steps} steps of {options.batch}", end="; ")
+        print(f"{os.cpu_count()} cores", flush=True)
+        for i in range(options.rounds):
+            for name in names:
+                found[name].append(run_child(name, options, data))
+                print(f"  round {i + 1}: {name} {found[name][-1]['speed']:.0f} images/s", flush=True)
+    report(found, options)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,61 @@
+"""From what there is to say to one file: the templates, their filters, the colours."""
+
+from __future__ import annotations
+
+import functools
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import jinja2
+from markupsafe import Markup
+
+from sightline.base import LEVELS, SERIES, duration, write_text
+from sightline.evaluation.report._figures import RIGHT, WRONG
+from sightline.evaluation.report._words import percent
+
+
+def write_page(path: Path, template: str, **context: Any) -> None:
+    """Write a page: one HTML file that needs nothing else.
+
+    Args:
+        path: The file to write.
+        template: Which page.
+        context: What it says.
+
+    Raises:
+        StorageError: if the disk refuses; an older page is untouched.
+    """
+    page = (
+        _environment()
+        .get_template(template)
+        .render(
+            css=Markup(_read("report.css")),
+            colours={"right": RIGHT, "wrong": WRONG} | LEVELS,
+            dark_colours={"right": SERIES[5], "wrong": SERIES[4], "info": SERIES[5]},
+            **context,
+        )
+    )
+    write_text(path, page.encode(errors="backslashreplace").decode())
+
+
+@functools.cache
+def _environment() -> jinja2.Environment:
+    environment = jinja2.Environment(
+        loader=jinja2.FunctionLoader(_read),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {
+        "count": "{:,}".format,
+        "duration": duration,
+        "percent": lambda x, n=2: Markup('<data value="{}">{}</data>').format(repr(float(x)), percent(x, n)),
+        "percent_text": percent,
+    }
+    return environment
+
+
+def _read(name: str) -> str:
+    return resources.files(__package__).joinpath(name).read_text("utf-8")
