@@ -9,7 +9,8 @@ drawn, random crop (the edge repeated, whole pixels, a tenth of the side) and mi
 cross entropy, AdamW, the epoch's mean loss; no validation. Said of each:
 
 - sightline: its real loop (`fit`), which also writes two model files, a checkpoint and results.csv, under
-  the plan that it measured. Where that is bf16, the peers below still compute in fp32, as they do unasked.
+  the plan that it measured, anew in each round. Where that is bf16, the peers below still compute in fp32,
+  as they do unasked.
 - keras-tensorflow: `model.fit`, `jit_compile="auto"` (on a CPU: no XLA, which is slower here), NHWC, a
   `tf.data` pipeline on images in memory.
 - keras-jax, keras-torch: the same, compiled and eager by "auto", fed by a `PyDataset` that crops and mirrors
@@ -26,6 +27,7 @@ import argparse
 import dataclasses
 import json
 import os
+import shutil
 import statistics
 import subprocess
 import sys
@@ -43,9 +45,7 @@ MIXED = (*(f"{name}-bf16" for name in KERAS), "plain-channels-last-bf16")
 
 
 def sightline_job(options: argparse.Namespace, folder: str) -> Any:
-    """A run that does what the peers do, on as many images from anywhere in the training split."""
-    import numpy as np
-
+    """A run that does what the peers do, on the images that they have."""
     from sightline.imaging import Augmentation
     from sightline.training import Optimizer, Options, Phase, Recipe, SilentReporter, set_up
 
@@ -57,9 +57,7 @@ def sightline_job(options: argparse.Namespace, folder: str) -> Any:
     )
     chosen = Options(data=options.data, model=options.model, recipe=recipe, output=Path(folder) / "run")
     job = set_up(chosen, SilentReporter()).job
-    shuffled = np.random.default_rng(0).permutation(job.train)[: options.steps * options.batch]
-    assert len(shuffled) == options.steps * options.batch, f"only {len(shuffled)} images to train on"
-    return dataclasses.replace(job, train=shuffled)
+    return dataclasses.replace(job, train=some_of(job.train, options))
 
 
 def sightline_child(options: argparse.Namespace) -> dict[str, Any]:
@@ -75,8 +73,8 @@ def sightline_child(options: argparse.Namespace) -> dict[str, Any]:
         job = sightline_job(options, folder)
         whole(job, WARM_UP)
         seconds = whole(job, options.steps)
-        found = {"seconds": seconds, "how": f"sightline {__version__}, torch {torch.__version__}"}
-        found["how"] += f", {job.plan.describe()}"
+        how = f"sightline {__version__}, torch {torch.__version__}, {job.plan.describe()}"
+        found: dict[str, Any] = {"seconds": seconds, "how": how}
         if options.where:
             draws = Draws(job.seed)
             order = epoch_steps(job.train, draws, options.batch)
@@ -123,12 +121,13 @@ def plain_child(options: argparse.Namespace) -> dict[str, Any]:
     def epoch(steps: int) -> float:
         network.train()
         total = torch.zeros(())
-        for ids in torch.randperm(len(images))[: steps * options.batch].split(options.batch):
+        order = torch.randperm(len(images))[: steps * options.batch]
+        for ids in order.split(options.batch):  # type: ignore[no-untyped-call]
             with torch.autocast("cpu", dtype=torch.bfloat16, enabled=mixed):
                 logits = network(augmented(ids))
             loss = F.cross_entropy(logits.float(), targets[ids])
             optimizer.zero_grad()
-            loss.backward()
+            loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
             total += loss.detach()
         return float(total) / steps
@@ -146,7 +145,7 @@ def keras_child(options: argparse.Namespace) -> dict[str, Any]:
     import keras  # type: ignore[import-not-found,unused-ignore]
     import numpy as np
 
-    from keras_networks import build
+    from keras_parts import build, numpy_batches, tf_batches
 
     backend = keras.backend.backend()
     if options.child.endswith("bf16"):
@@ -161,8 +160,9 @@ def keras_child(options: argparse.Namespace) -> dict[str, Any]:
         jit_compile="auto",
     )
     batches = tf_batches if backend == "tensorflow" else numpy_batches
-    model.fit(batches(data, min(WARM_UP, options.steps), options.batch), shuffle=False, verbose=0)
-    timed = batches(data, options.steps, options.batch)
+    short = batches(data, min(WARM_UP, options.steps), options.batch, CROP)
+    model.fit(short, shuffle=False, verbose=0)
+    timed = batches(data, options.steps, options.batch, CROP)
     started = time.perf_counter()
     model.fit(timed, shuffle=False, verbose=0)  # the batches come shuffled
     seconds = time.perf_counter() - started
@@ -171,68 +171,30 @@ def keras_child(options: argparse.Namespace) -> dict[str, Any]:
     return {"seconds": seconds, "how": f"keras {keras.__version__}, {backend} {version}, {jit}"}
 
 
-def tf_batches(data: Any, steps: int, batch: int) -> Any:
-    """A `tf.data` pipeline: indices are shuffled, then a whole batch is gathered, cropped and mirrored."""
-    import tensorflow as tf  # type: ignore[import-untyped,import-not-found,unused-ignore]
-
-    images, targets = tf.constant(data["images"]), tf.constant(data["targets"])
-    height, width = data["images"].shape[1:3]
-    up, left = int(CROP * height), int(CROP * width)
-
-    def augmented(ids: Any) -> tuple[Any, Any]:
-        rows = tf.range(height) + tf.random.uniform((batch, 1), -up, up + 1, tf.int32)
-        columns = tf.range(width) + tf.random.uniform((batch, 1), -left, left + 1, tf.int32)
-        columns = tf.where(tf.random.uniform((batch, 1)) < 0.5, width - 1 - columns, columns)
-        x = tf.gather(images, ids)
-        x = tf.gather(x, tf.clip_by_value(rows, 0, height - 1), axis=1, batch_dims=1)
-        x = tf.gather(x, tf.clip_by_value(columns, 0, width - 1), axis=2, batch_dims=1)
-        return (tf.cast(x, tf.float32) / 255.0 - data["mean"]) / data["std"], tf.gather(targets, ids)
-
-    order = tf.data.Dataset.range(steps * batch).shuffle(steps * batch).batch(batch, drop_remainder=True)
-    return order.map(augmented, num_parallel_calls=tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
-
-
-def numpy_batches(data: Any, steps: int, batch: int) -> Any:
-    """The same as a `PyDataset`: one numpy index a batch, in a thread beside the step."""
-    import keras
-    import numpy as np
-
-    images, targets, mean, std = (data[name] for name in ("images", "targets", "mean", "std"))
-    height, width = images.shape[1:3]
-    up, left = int(CROP * height), int(CROP * width)
-    draw = np.random.default_rng(0)
-    order = draw.permutation(steps * batch)
-    first = keras.config.image_data_format() == "channels_first"
-
-    class Batches(keras.utils.PyDataset):  # type: ignore[misc]
-        """Batches, cropped and mirrored."""
-
-        def __len__(self) -> int:
-            return steps
-
-        def __getitem__(self, index: int) -> tuple[Any, Any]:
-            ids = order[index * batch : (index + 1) * batch]
-            rows = np.arange(height) + draw.integers(-up, up + 1, (batch, 1))
-            columns = np.arange(width) + draw.integers(-left, left + 1, (batch, 1))
-            columns = np.where(draw.random((batch, 1)) < 0.5, width - 1 - columns, columns)
-            rows, columns = rows.clip(0, height - 1), columns.clip(0, width - 1)
-            x = images[ids[:, None, None], rows[:, :, None], columns[:, None, :]]
-            x = (x.astype(np.float32) / 255 - mean) / std
-            return (np.ascontiguousarray(x.transpose(0, 3, 1, 2)) if first else x), targets[ids]
-
-    return Batches(workers=1, use_multiprocessing=False, max_queue_size=10)
-
-
 def export(options: argparse.Namespace, path: Path) -> None:
     """The images that sightline's child trains on, for the others."""
     import numpy as np
 
-    with tempfile.TemporaryDirectory() as folder:
-        job = sightline_job(options, folder)
-        (batch,) = job.source.batches([job.train])
-        mean, std = (getattr(job.preprocessing, name).flatten().numpy() for name in ("mean", "std"))
-        pixels = batch.images.permute(0, 2, 3, 1).contiguous().numpy()
-        np.savez(path, images=pixels, targets=batch.targets.numpy(), mean=mean, std=std)
+    from sightline.data import channel_statistics, open_batches, open_images, split_images
+    from sightline.imaging import Canvas
+
+    images = open_images(options.data)
+    assert images.one_size is not None, f"{options.data} has images of many sizes"
+    train = split_images(images).indices("train")
+    source = open_batches(images, Canvas(*images.one_size, images.channels))
+    mean, std = (np.array(values, dtype=np.float32) for values in channel_statistics(source, train))
+    (batch,) = source.batches([some_of(train, options)])
+    pixels = batch.images.permute(0, 2, 3, 1).contiguous().numpy()
+    np.savez(path, images=pixels, targets=batch.targets.numpy(), mean=mean, std=std)
+
+
+def some_of(train: Any, options: argparse.Namespace) -> Any:
+    """As many training images as an epoch here has, of any class."""
+    import numpy as np
+
+    wanted = options.steps * options.batch
+    assert len(train) >= wanted, f"{wanted} images wanted, {len(train)} to train on"
+    return np.random.default_rng(0).permutation(train)[:wanted]
 
 
 def run_child(name: str, options: argparse.Namespace, data: Path) -> dict[str, Any]:
@@ -243,6 +205,7 @@ def run_child(name: str, options: argparse.Namespace, data: Path) -> dict[str, A
     command += ["--where"] * options.where
     backend = name.split("-")[1] if name.startswith("keras") else ""
     environment = os.environ | {"KERAS_BACKEND": backend, "TF_CPP_MIN_LOG_LEVEL": "2"}
+    shutil.rmtree(Path(os.environ["SIGHTLINE_CACHE"]) / "plans", ignore_errors=True)
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
     found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
@@ -260,8 +223,9 @@ def report(found: dict[str, list[dict[str, Any]]], options: argparse.Namespace) 
     for name, results in found.items():
         speeds = [one["speed"] for one in results]
         ratios = [mine / theirs for mine, theirs in zip(ours, speeds, strict=True)]
+        how = " | ".join(sorted({one["how"] for one in results}))
         beside = "" if name == "sightline" else f", sightline / it {spread(ratios, 3)}"
-        print(f"{name:<26} {spread(speeds, 0)} images/s{beside}  [{results[0]['how']}]")
+        print(f"{name:<26} {spread(speeds, 0)} images/s{beside}  [{how}]")
     for what, peers in (("fp32", (*KERAS, *PLAIN)), ("bf16", MIXED)):
         if peers[0] not in found:
             continue
@@ -301,6 +265,7 @@ def main() -> None:
         names = [name for name in names if not name.startswith("keras")]
     found: dict[str, list[dict[str, Any]]] = {name: [] for name in names}
     with tempfile.TemporaryDirectory() as folder:
+        os.environ["SIGHTLINE_CACHE"] = f"{folder}/cache"  # its own, so that each round times its own plan
         data = Path(folder) / "images.npz"
         export(options, data)
         print(f"{options.model} on {options.data}, {options.steps} steps of {options.batch}", end="; ")

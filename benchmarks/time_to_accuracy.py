@@ -86,7 +86,7 @@ def keras_child(options: argparse.Namespace) -> dict[str, Any]:
     import keras  # type: ignore[import-not-found,unused-ignore]
     import numpy as np
 
-    from keras_networks import build
+    from keras_parts import build
 
     keras.utils.set_random_seed(options.seed)
     data = dict(np.load(options.data))

@@ -226,6 +226,18 @@ def test_the_validation_curves_of_all_runs_are_drawn(folds: Experiment) -> None:
         assert all(colour in drawn for colour in ("var(--right)", "var(--wrong)", "#009e73"))
 
 
+def test_five_runs_have_five_colours_in_light_and_in_dark(repeats: Experiment) -> None:
+    members = [dataclasses.replace(repeats.members[i % COUNT], name=f"run-{i}") for i in range(5)]
+    path = dataclasses.replace(repeats, members=members).write()
+    keys = read(path).one("p", cls="legend").all("span", cls="key")
+    named = [(key.attrs["style"] or "").split()[-1] for key in keys]
+    blocks = re.findall(r"--right: (#\w+); --wrong: (#\w+);", path.read_text("utf-8"))
+    assert len(blocks) == 2
+    for right, wrong in blocks:
+        variables = {"var(--right)": right, "var(--wrong)": wrong}
+        assert len({variables.get(colour, colour).lower() for colour in named}) == 5
+
+
 def test_many_runs_are_not_told_apart_by_colour(repeats: Experiment) -> None:
     names = [f"run-{number}" for number in range(1, 13)]
     members = [dataclasses.replace(repeats.members[i % COUNT], name=name) for i, name in enumerate(names)]

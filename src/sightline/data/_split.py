@@ -267,7 +267,7 @@ def _place_groups(
         lacking[chosen] -= counts
         placed[chosen].append(counts)
         held[chosen].append(unit)
-    for empty in (s for s in range(1, len(sides)) if not held[s] and sum(q[sides[s]] for q in quotas)):
+    for empty in (s for s in range(1, len(sides)) if not held[s] and any(q[sides[s]] for q in quotas)):
         rest = np.sum(placed[0], axis=0)
         for which in reversed(range(len(held[0]))):  # the smallest are last
             if ((rest - placed[0][which] > 0) | (rest == 0)).all():

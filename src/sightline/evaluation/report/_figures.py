@@ -44,6 +44,8 @@ _PLOT_STYLE = {
     "axes.spines.right": False,
     "lines.linewidth": 1.8,
 }
+_OF_MEMBERS = (*SERIES[:4], SERIES[6])
+"""Colours of runs: not the two that stand for `RIGHT` and `WRONG` in the dark."""
 _CURVE_INCHES, _WIDE_INCHES = (3.15, 2.45), (4.4, 2.9)
 
 Bins = Sequence[tuple[int, float, float]]
@@ -123,7 +125,7 @@ def curves(run: Facts) -> dict[str, Any] | None:
 
 def series_curves(names: Sequence[str], runs: Sequence[Facts]) -> dict[str, Any]:
     """The validation curves of several runs, in one figure a score; with one key to all."""
-    told_apart = len(runs) <= len(SERIES)
+    told_apart = len(runs) <= len(_OF_MEMBERS)
     figures = []
     for name, title, column in (
         ("accuracy", "Validation accuracy", "val_accuracy"),
@@ -133,7 +135,7 @@ def series_curves(names: Sequence[str], runs: Sequence[Facts]) -> dict[str, Any]
         for i, (member, run) in enumerate(zip(names, runs, strict=True)):
             columns = _columns(run) if run.rows else {}
             if column in columns and np.isfinite(columns[column]).any():
-                colour = SERIES[i] if told_apart else RIGHT
+                colour = _OF_MEMBERS[i] if told_apart else RIGHT
                 style = {"colour": colour, "variable": _VARIABLES.get(colour, colour), "line": "solid"}
                 lines.append((member, columns["epoch"], columns[column], style, run.kept))
         if lines:

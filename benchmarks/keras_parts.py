@@ -1,4 +1,4 @@
-"""Two networks of the zoo in Keras 3, layer for layer, for the benchmarks that hold Sightline beside it.
+"""What the benchmarks run in Keras 3: two networks of the zoo, layer for layer, and two input pipelines.
 
 Not a benchmark itself. It runs in Keras's environment, which need not have Sightline.
 """
@@ -27,7 +27,7 @@ def build(name: str, activation: str | None = None) -> Any:
 
 
 def _shape(side: int, channels: int) -> tuple[int, int, int]:
-    import keras
+    import keras  # type: ignore[import-not-found,unused-ignore]
 
     first = keras.config.image_data_format() == "channels_first"
     return (channels, side, side) if first else (side, side, channels)
@@ -35,8 +35,14 @@ def _shape(side: int, channels: int) -> tuple[int, int, int]:
 
 def lecture_cnn(activation: str | None) -> Any:
     """The lecture's first program, its input shape given as Keras 3 wants it."""
-    from keras import Input, Sequential
-    from keras.layers import Conv2D, Dense, Dropout, Flatten, MaxPooling2D
+    from keras import Input, Sequential  # type: ignore[import-not-found,unused-ignore]
+    from keras.layers import (  # type: ignore[import-not-found,unused-ignore]
+        Conv2D,
+        Dense,
+        Dropout,
+        Flatten,
+        MaxPooling2D,
+    )
 
     return Sequential(
         [
@@ -94,3 +100,55 @@ def resnet20(activation: str | None) -> Any:
             x = layers.ReLU()(layers.Add()([y, shortcut(x, channels, stride)]))
     x = layers.GlobalAveragePooling2D()(x)
     return keras.Model(images, layers.Dense(10, activation=activation, dtype="float32")(x))
+
+
+def tf_batches(data: Any, steps: int, batch: int, crop: float) -> Any:
+    """A `tf.data` pipeline: indices are shuffled, then a whole batch is gathered, cropped and mirrored."""
+    import tensorflow as tf  # type: ignore[import-untyped,import-not-found,unused-ignore]
+
+    images, targets = tf.constant(data["images"]), tf.constant(data["targets"])
+    height, width = data["images"].shape[1:3]
+    up, left = int(crop * height), int(crop * width)
+
+    def augmented(ids: Any) -> tuple[Any, Any]:
+        rows = tf.range(height) + tf.random.uniform((batch, 1), -up, up + 1, tf.int32)
+        columns = tf.range(width) + tf.random.uniform((batch, 1), -left, left + 1, tf.int32)
+        columns = tf.where(tf.random.uniform((batch, 1)) < 0.5, width - 1 - columns, columns)
+        x = tf.gather(images, ids)
+        x = tf.gather(x, tf.clip_by_value(rows, 0, height - 1), axis=1, batch_dims=1)
+        x = tf.gather(x, tf.clip_by_value(columns, 0, width - 1), axis=2, batch_dims=1)
+        return (tf.cast(x, tf.float32) / 255.0 - data["mean"]) / data["std"], tf.gather(targets, ids)
+
+    order = tf.data.Dataset.range(steps * batch).shuffle(steps * batch).batch(batch, drop_remainder=True)
+    return order.map(augmented, num_parallel_calls=tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
+
+
+def numpy_batches(data: Any, steps: int, batch: int, crop: float) -> Any:
+    """The same as a `PyDataset`: one numpy index a batch, in a thread beside the step."""
+    import keras
+    import numpy as np
+
+    images, targets, mean, std = (data[name] for name in ("images", "targets", "mean", "std"))
+    height, width = images.shape[1:3]
+    up, left = int(crop * height), int(crop * width)
+    draw = np.random.default_rng(0)
+    order = draw.permutation(steps * batch)
+    first = keras.config.image_data_format() == "channels_first"
+
+    class Batches(keras.utils.PyDataset):  # type: ignore[misc]
+        """Batches, cropped and mirrored."""
+
+        def __len__(self) -> int:
+            return steps
+
+        def __getitem__(self, index: int) -> tuple[Any, Any]:
+            ids = order[index * batch : (index + 1) * batch]
+            rows = np.arange(height) + draw.integers(-up, up + 1, (batch, 1))
+            columns = np.arange(width) + draw.integers(-left, left + 1, (batch, 1))
+            columns = np.where(draw.random((batch, 1)) < 0.5, width - 1 - columns, columns)
+            rows, columns = rows.clip(0, height - 1), columns.clip(0, width - 1)
+            x = images[ids[:, None, None], rows[:, :, None], columns[:, None, :]]
+            x = (x.astype(np.float32) / 255 - mean) / std
+            return (np.ascontiguousarray(x.transpose(0, 3, 1, 2)) if first else x), targets[ids]
+
+    return Batches(workers=1, use_multiprocessing=False, max_queue_size=10)
