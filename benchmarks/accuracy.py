@@ -21,7 +21,7 @@ from typing import Any
 
 ARGUMENTS = {
     "digits_folds": ["--model", "lenet5", "--folds", "5"],
-    "fashion": ["--model", "lecture_cnn", "--epochs", "5", "--repeat", "3", "--symmetry", "mirror"],
+    "fashion": ["--model", "lecture_cnn", "--epochs", "5", "--repeat", "3"],
     "mnist": ["--model", "lenet5", "--epochs", "5", "--repeat", "3"],
 }
 

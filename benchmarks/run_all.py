@@ -1,9 +1,10 @@
 """Every benchmark, one after the other, on an idle machine.
 
-    python benchmarks/run_all.py [DATA]
+    python benchmarks/run_all.py [DATA [KERAS_PYTHON]]
 
-DATA is a folder with `fashion-mnist-png/` and `cifar10-jpg/`, each with `train/<class>/` and
-`test/<class>/`; without it, what needs them is left out and said.
+DATA is a folder with `fashion-mnist-png/`, `mnist-png/` and `cifar10-jpg/`, each with `train/<class>/` and
+`test/<class>/`; KERAS_PYTHON the interpreter of an environment with Keras 3, TensorFlow, JAX and torch.
+What is not there is left out and said. Some three hours.
 """
 
 from __future__ import annotations
@@ -19,21 +20,35 @@ ALONE = (
     ["keep_memory.py", "--model", "lecture_cnn"],
     ["keep_memory.py", "--model", "resnet20"],
     ["kill_and_resume.py", "--n", "50"],
+    ["budget.py"],
+    ["accuracy.py", "--what", "digits_folds"],
 )
-ON_DATA = (
-    ("throughput.py", "fashion-mnist-png", "lecture_cnn"),
-    ("throughput.py", "cifar10-jpg", "resnet20"),
+ON_DATA: tuple[tuple[str, str, list[str]], ...] = (
+    ("throughput.py", "fashion-mnist-png", ["--model", "lecture_cnn"]),
+    ("throughput.py", "cifar10-jpg", ["--model", "resnet20"]),
+    ("open_images.py", "mnist-png", []),
+    ("accuracy.py", "mnist-png", ["--what", "mnist"]),
+    ("accuracy.py", "fashion-mnist-png", ["--what", "fashion"]),
+    ("precision.py", "mnist-png", ["--csv", "precision.csv"]),
+)
+BESIDE_KERAS: tuple[tuple[str, str, list[str]], ...] = (
+    ("peers.py", "fashion-mnist-png", ["--model", "lecture_cnn", "--mixed", "--where"]),
+    ("peers.py", "cifar10-jpg", ["--model", "resnet20", "--mixed", "--where"]),
+    ("time_to_accuracy.py", "fashion-mnist-png", []),
 )
 
 
 def main() -> int:
     commands = [list(command) for command in ALONE]
     data = Path(sys.argv[1]) if len(sys.argv) > 1 else None
-    for script, name, model in ON_DATA:
-        if data is not None and (data / name).is_dir():
-            commands.append([script, str(data / name), "--model", model])
+    keras = ["--keras-python", sys.argv[2]] if len(sys.argv) > 2 else None
+    for script, name, arguments in (*ON_DATA, *BESIDE_KERAS):
+        peers = (script, name, arguments) in BESIDE_KERAS
+        if data is not None and (data / name).is_dir() and (keras or not peers):
+            commands.append([script, str(data / name), *arguments, *(keras if peers and keras else [])])
         else:
-            print(f"left out, for want of {name}: {script} --model {model}")
+            want = f"{name} and Keras" if peers else name
+            print(f"left out, for want of {want}: {script} {' '.join(arguments)}")
     failed = 0
     for script, *arguments in commands:
         print(f"\n== {script} {' '.join(arguments)}", flush=True)

@@ -9,12 +9,12 @@ if TYPE_CHECKING:
     from sightline.evaluation._compare import Comparison as Comparison
     from sightline.evaluation._compare import compare as compare
     from sightline.evaluation._compare import compare_answers as compare_answers
-    from sightline.evaluation._evaluate import Evaluation as Evaluation
-    from sightline.evaluation._evaluate import Mistake as Mistake
     from sightline.evaluation._evaluate import evaluate as evaluate
-    from sightline.evaluation._evaluate import judge as judge
     from sightline.evaluation._evaluate import judged_images as judged_images
-    from sightline.evaluation._evaluate import pool as pool
+    from sightline.evaluation._evaluation import Evaluation as Evaluation
+    from sightline.evaluation._evaluation import Mistake as Mistake
+    from sightline.evaluation._evaluation import judge as judge
+    from sightline.evaluation._evaluation import pool as pool
     from sightline.evaluation._scores import ClassificationScores as ClassificationScores
     from sightline.evaluation._scores import ClassScore as ClassScore
     from sightline.evaluation._scores import mean_interval as mean_interval
@@ -30,7 +30,8 @@ __getattr__, __dir__, __all__ = lazy_exports(
     {
         "_calibration": ("fit_temperature",),
         "_compare": ("Comparison", "compare", "compare_answers"),
-        "_evaluate": ("Evaluation", "Mistake", "evaluate", "judge", "judged_images", "pool"),
+        "_evaluate": ("evaluate", "judged_images"),
+        "_evaluation": ("Evaluation", "Mistake", "judge", "pool"),
         "_scores": (
             "ClassScore",
             "ClassificationScores",

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from sightline.base import ArgumentError, DataError, Draws, Finding, did_you_mean
 from sightline.data import Progress
-from sightline.evaluation._evaluate import Candidate, Choice, Evaluation, choose, run_of, unknown
+from sightline.evaluation._evaluate import Candidate, Choice, choose, run_of, unknown
+from sightline.evaluation._evaluation import Evaluation
 from sightline.inference import resolve
 
 RESAMPLES = 10_000

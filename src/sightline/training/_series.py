@@ -136,7 +136,8 @@ def _finish(folder: SeriesFolder, kind: Kind, results: list[TrainingResult]) -> 
     headlines = [result.evaluations[0] for result in results]
     pooled = pool(headlines, "all, out of fold") if kind == "folds" else None
     if pooled is None:
-        value, interval = mean_interval([result.value for result in results])
+        value, (low, high) = mean_interval([result.value for result in results])
+        interval = max(0.0, low), min(1.0, high)  # of few runs, Student's t can go beyond what there is
     else:
         value, interval = pooled.scores.top1, pooled.scores.interval
     seconds = sum(result.seconds for result in results)

@@ -6,7 +6,7 @@ import statistics
 from collections.abc import Iterable, Sequence
 
 from sightline.data import PARTS, Part
-from sightline.evaluation._evaluate import Evaluation
+from sightline.evaluation._evaluation import Evaluation
 from sightline.evaluation._scores import ECE_BINS, ClassificationScores
 from sightline.evaluation.report._recorded import Facts, Series
 from sightline.evaluation.report._words import NBSP, count, listed, percent, span

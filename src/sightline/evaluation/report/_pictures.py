@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from sightline.data import ImageSet
-from sightline.evaluation._evaluate import Evaluation
+from sightline.evaluation._evaluation import Evaluation
 from sightline.imaging import UnreadableImageError, decode
 
 MAX_MISTAKES = 24

@@ -12,7 +12,7 @@ import numpy as np
 
 from sightline.base import ModelFileError
 from sightline.data import Split
-from sightline.evaluation._evaluate import Evaluation
+from sightline.evaluation._evaluation import Evaluation
 from sightline.records import RunFolder, read_header
 
 SECTIONS = ("data", "model", "preprocessing", "recipe", "split", "plan", "versions", "machine")

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from sightline.base import LEVELS, Finding
 from sightline.data import PARTS, Split
-from sightline.evaluation._evaluate import Evaluation
+from sightline.evaluation._evaluation import Evaluation
 from sightline.evaluation._scores import ECE_BINS
 from sightline.evaluation.report._figures import curves
 from sightline.evaluation.report._judged import PART_WORDS, protocol

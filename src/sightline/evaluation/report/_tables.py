@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from sightline.base import LEVELS, Finding
 from sightline.data import PARTS, ImageSet
-from sightline.evaluation._evaluate import Evaluation
+from sightline.evaluation._evaluation import Evaluation
 from sightline.evaluation._scores import ECE_BINS, ClassificationScores, reliability
 from sightline.evaluation.report._figures import Bins, confusion_figure, reliability_figure
 from sightline.evaluation.report._words import percent
