@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from sightline.base import Draws
 from sightline.data import Batch
+from sightline.imaging import Augmentation
 from sightline.records import read_model_file
 from sightline.training import (
     Job,
@@ -47,7 +48,12 @@ def test_accumulated_micro_batches_are_one_batch(tmp_path: Path) -> None:
     network = nn.Sequential(nn.Flatten(), nn.Linear(64, 16), nn.ReLU(), nn.Linear(16, 10))
     states = []
     for accumulate in (1, 4):
-        recipe = one_phase(1, accumulate=accumulate, optimizers={"main": Optimizer(kind="sgd", lr=0.5)})
+        recipe = one_phase(
+            1,
+            accumulate=accumulate,
+            augmentation=Augmentation(crop=0.1),  # partners of a mixture are of the same micro-batch
+            optimizers={"main": Optimizer(kind="sgd", lr=0.5)},
+        )
         torch.manual_seed(0)
         for layer in (network[1], network[3]):
             layer.reset_parameters()
@@ -348,6 +354,7 @@ def test_clipping(tmp_path: Path) -> None:
             1,
             clip_norm=clip,
             batch_size=200,
+            augmentation=Augmentation(),
             optimizers={"main": Optimizer(kind="sgd", lr=1.0, momentum=0.0, weight_decay=0.0)},
         )
         job = make_job(tmp_path / str(clip), recipe)

@@ -228,6 +228,7 @@ def test_on_a_terminal_a_line_moves_and_the_cursor_comes_back() -> None:
     reporter.progress("reading images", 1, 10)
     reporter.note("a [note] of the run")
     reporter.progress("epoch 1", 2, 10, lambda: "loss 0.7")
+    reporter._progress.refresh()  # it moves ten times a second, and the next line stops it
     row = {"epoch": 1, "train_loss": 0.5, "images_per_second": 9.0, "best": 1}
     reporter.epoch([row], 2, 61.0, "accuracy")
     reporter.close()
