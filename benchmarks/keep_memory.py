@@ -19,8 +19,9 @@ def child(model: str, steps: int, keep: bool) -> None:
     import torch
     import torch.nn.functional as F
 
+    from sightline.inference import create_model
     from sightline.machine import keep_freed_memory, usable_cores
-    from sightline.zoo import create_model, get_architecture
+    from sightline.zoo import get_architecture
 
     if keep:
         assert keep_freed_memory()

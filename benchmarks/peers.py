@@ -97,7 +97,7 @@ def plain_child(options: argparse.Namespace) -> dict[str, Any]:
     import torch
     import torch.nn.functional as F
 
-    from sightline.zoo import create_model
+    from sightline.inference import create_model
 
     data = dict(np.load(options.data))
     images, targets = torch.from_numpy(data["images"]), torch.from_numpy(data["targets"])  # n h w c

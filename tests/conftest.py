@@ -20,16 +20,18 @@ class NetworkTouchedError(RuntimeError):
 
 @pytest.fixture(autouse=True)
 def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every connection but those to processes of our own (Unix sockets) is refused."""
-    real = socket.socket.connect
+    """Every connection but those to this machine (Unix sockets, 127.0.0.1) is refused."""
+    real, real_lookup = socket.socket.connect, socket.getaddrinfo
 
     def connect(self: socket.socket, address: Any) -> None:
-        if self.family != socket.AF_UNIX:
+        if self.family != socket.AF_UNIX and address[0] != "127.0.0.1":
             raise NetworkTouchedError(f"connection to {address}")
         real(self, address)
 
-    def lookup(*args: Any, **kwargs: Any) -> None:
-        raise NetworkTouchedError(f"look-up of {args[0]}")
+    def lookup(*args: Any, **kwargs: Any) -> Any:
+        if args[0] != "127.0.0.1":
+            raise NetworkTouchedError(f"look-up of {args[0]}")
+        return real_lookup(*args, **kwargs)
 
     monkeypatch.setattr(socket.socket, "connect", connect)
     monkeypatch.setattr(socket, "getaddrinfo", lookup)

@@ -12,7 +12,7 @@ import torch
 
 from sightline.base import write_directory, write_json, write_text
 from sightline.data import open_images
-from sightline.inference import load_predictor, resolve
+from sightline.inference import create_model, load_predictor, resolve
 from sightline.records import (
     ArchitectureReference,
     ModelHeader,
@@ -24,7 +24,6 @@ from sightline.records import (
     save_checkpoint,
     save_model_file,
 )
-from sightline.zoo import create_model
 
 USER_FILE = """
 from torch import nn
@@ -126,7 +125,7 @@ def test_weights_alone(tmp_path: Path) -> None:
         assert torch.equal(resolved.build().conv1.weight, state["conv1.weight"])
     with pytest.raises(ValueError, match=r"holds weights but not what they are of; name the network: NAME@"):
         resolve(str(tmp_path / "plain.safetensors"))
-    with pytest.raises(ValueError, match="has no class names and preprocessing"):
+    with pytest.raises(ValueError, match="does not say what its classes are called; give --classes FILE"):
         load_predictor(f"resnet20@{tmp_path / 'plain.safetensors'}")
 
 
@@ -168,7 +167,7 @@ def test_what_is_no_model_says_so(tmp_path: Path) -> None:
         "nothing.safetensors": "no such file: nothing.safetensors",
         "lenet": "no network named 'lenet'; did you mean lenet5",
         "lenet5@nothing": "no such model file: nothing",
-        "lenet5@public": "public weights cannot be had yet",
+        "lenet5@public": "no public weights of 'lenet5'",
         str(tmp_path): "is a folder without best.safetensors",
         "missing.py:Net": "no such file: missing.py",
     }

@@ -252,8 +252,10 @@ FLAGS = {
     "--group-by --folds --repeat --balance --select --symmetry --seed --split-seed --allow-unreadable "
     "--device --precision --output --exist-ok --cache-mb --resume --json",
     "demo": "--output --json",
-    "evaluate": "--against --allow-unreadable --device --batch-size -b --json",
-    "predict": "--topk --csv --device --batch-size -b --json",
+    "evaluate": "--against --allow-unreadable --device --batch-size -b --mean --std --classes --json",
+    "predict": "--topk --csv --device --batch-size -b --mean --std --classes --json",
+    "models": "--plot --output -o --json",
+    "fetch": "--list --for --to --json",
 }
 
 

@@ -9,9 +9,9 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from sightline.blueprint import output_shape
+from sightline.inference import create_model
 from sightline.zoo import (
     Architecture,
-    create_model,
     foreign_architecture,
     get_architecture,
     list_architectures,
@@ -20,11 +20,15 @@ from sightline.zoo import (
 )
 
 ALL = list_architectures()
+UNPADDED = ("lenet5", "lecture_cnn_2", "alexnet", "zfnet", "squeezenet", "airbench")
+"""Networks whose maps shrink beyond their stride."""
 by_name = pytest.mark.parametrize("architecture", ALL, ids=lambda a: a.name)
 
 
 def test_names() -> None:
-    assert [a.name for a in ALL] == ["lecture_cnn", "lecture_cnn_2", "lenet5", "mlp", "resnet18", "resnet20"]
+    names = [a.name for a in ALL]
+    assert names == sorted(set(names))
+    assert {"lecture_cnn", "lecture_cnn_2", "lenet5", "mlp", "resnet18", "resnet20"} <= set(names)
 
 
 @by_name
@@ -39,24 +43,29 @@ def test_counts_are_those_of_torch(architecture: Architecture) -> None:
 
 @by_name
 def test_stem_head_and_stages_are_where_the_record_says(architecture: Architecture) -> None:
-    network = architecture.build(num_classes=7, in_channels=2)
+    with torch.device("meta"):
+        network = architecture.build(num_classes=7, in_channels=2)
     head, stem = network.get_submodule(architecture.head), network.get_submodule(architecture.stem)
-    assert head.out_features == 7
+    if architecture.name != "lenet5_1998":  # its head is a table of codes
+        assert getattr(head, "out_features", None) == 7 or head.out_channels == 7
     assert getattr(stem, "in_channels", None) == 2 or stem.in_features % 2 == 0
     height, width = architecture.input_shape[1:]
     seen = {}
     for stage in architecture.stages:
         module = network.get_submodule(stage.path)
         module.register_forward_hook(lambda m, i, o, path=stage.path: seen.update({path: o.shape}))
-    network.eval()(torch.zeros(1, 2, height, width))
+    network.eval()(torch.zeros(1, 2, height, width, device="meta"))
     for stage in architecture.stages:
         assert seen[stage.path][1] == stage.channels
-        if architecture.name not in ("lenet5", "lecture_cnn_2"):  # unpadded: sizes shrink beyond the stride
+        if not architecture.name.startswith(UNPADDED):
             assert seen[stage.path][2] == height // stage.stride
 
 
-@by_name
+@pytest.mark.parametrize(
+    "architecture", [a for a in ALL if a.macs < 1e8 or a.name == "resnet18"], ids=lambda a: a.name
+)
 def test_every_parameter_gets_a_gradient(architecture: Architecture) -> None:
+    """Of what is small; larger families have tests of their own."""
     torch.manual_seed(0)
     size = (64, 64) if architecture.name == "resnet18" else architecture.input_shape[1:]
     network = architecture.build(num_classes=5, input_size=size)
@@ -125,7 +134,8 @@ def test_weights_with_another_head_keep_the_rest() -> None:
     assert loaded.new == ("classifier.5.weight", "classifier.5.bias")
     assert torch.equal(target.features[0].weight, source.features[0].weight)
     with pytest.raises(
-        ValueError, match=r"x does not fit lenet5: classifier.5.weight is 10x84, the network's is 3x84"
+        ValueError,
+        match=r"x does not fit lenet5: 2 of another shape \(classifier.5.weight is 10x84, the network's is",
     ):
         load_weights(target, source.state_dict(), get_architecture("lenet5"), adapt=False, origin="x")
 

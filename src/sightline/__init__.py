@@ -9,12 +9,12 @@ if TYPE_CHECKING:
     from sightline.data import open_images as open_images
     from sightline.data import split_images as split_images
     from sightline.evaluation import evaluate as evaluate
+    from sightline.inference import create_model as create_model
     from sightline.inference import load_predictor as load_predictor
     from sightline.inference import resolve as resolve
     from sightline.training import Recipe as Recipe
     from sightline.training import resume as resume
     from sightline.training import train as train
-    from sightline.zoo import create_model as create_model
 
 __getattr__, __dir__, __all__ = lazy_exports(
     __name__,
@@ -22,8 +22,7 @@ __getattr__, __dir__, __all__ = lazy_exports(
         "_version": ("__version__",),
         "data": ("open_images", "split_images"),
         "evaluation": ("evaluate",),
-        "inference": ("load_predictor", "resolve"),
+        "inference": ("create_model", "load_predictor", "resolve"),
         "training": ("Recipe", "resume", "train"),
-        "zoo": ("create_model",),
     },
 )

@@ -8,6 +8,8 @@ import typer
 
 from sightline._version import __version__
 from sightline.cli._evaluate import evaluate
+from sightline.cli._fetch import fetch
+from sightline.cli._models import models
 from sightline.cli._predict import predict
 from sightline.cli._train import demo, train
 
@@ -16,6 +18,8 @@ VERBS: dict[str, Callable[..., None]] = {
     "train": train,
     "evaluate": evaluate,
     "predict": predict,
+    "models": models,
+    "fetch": fetch,
 }
 
 app = typer.Typer(

@@ -58,8 +58,8 @@ def _close_moving() -> None:
     _moving.clear()
 
 
-def print_json(content: Mapping[str, Any]) -> None:
-    """One JSON object on one line of standard output."""
+def print_json(content: Mapping[str, Any] | list[Any]) -> None:
+    """One JSON object, or a list, on one line of standard output."""
     print(json.dumps(content, ensure_ascii=False), flush=True)
 
 

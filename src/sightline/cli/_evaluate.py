@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -26,7 +27,7 @@ _MISTAKES = 5
 
 @handled
 def evaluate(
-    model: Annotated[str, typer.Argument(help="A run folder, a model file, or NAME@FILE.")],
+    model: Annotated[str, typer.Argument(help="A run folder, a model file, NAME@FILE or NAME@public.")],
     data: Annotated[str | None, typer.Argument(help="Images to judge on. Default: the run's own.")] = None,
     against: Annotated[
         str | None, typer.Option(help="Another model: which is better on the same images?")
@@ -36,11 +37,20 @@ def evaluate(
     ] = False,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:0, mps.")] = "auto",
     batch_size: Annotated[int, typer.Option("--batch-size", "-b", min=1, help="Images at a time.")] = 128,
+    mean: Annotated[
+        str | None, typer.Option(help="Of weights that came alone: per channel, of values in [0, 1].")
+    ] = None,
+    std: Annotated[str | None, typer.Option(help="Likewise.")] = None,
+    classes: Annotated[
+        Path | None, typer.Option(help="Likewise: a file with their class names, one a line.")
+    ] = None,
     json: Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")] = False,
 ) -> None:
     """Judge a trained network: on the test images if there are any, else on the validation images."""
+    from sightline.base import ArgumentError
     from sightline.evaluation import Comparison, compare
     from sightline.evaluation import evaluate as evaluate_model
+    from sightline.inference import read_belongings
 
     reporter = make_reporter()
     settings: dict[str, Any] = {
@@ -50,8 +60,11 @@ def evaluate(
         "progress": reporter.progress,
     }
     result: Evaluation | Comparison
+    belongings = read_belongings(mean, std, classes)
     if against is None:
-        result = evaluate_model(model, data, **settings)
+        result = evaluate_model(model, data, belongings=belongings, **settings)
+    elif belongings.given:
+        raise ArgumentError("--mean, --std and --classes are of one model; --against compares two")
     else:
         result = compare(model, against, data, **settings)
     for finding in result.findings:

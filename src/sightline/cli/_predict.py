@@ -23,7 +23,7 @@ _NO_TEXT = re.compile(r"[\x00-\x08\x0e-\x1f\x7f]")
 
 @handled
 def predict(
-    model: Annotated[str, typer.Argument(help="A run folder or a model file.")],
+    model: Annotated[str, typer.Argument(help="A run folder, a model file, NAME@FILE or NAME@public.")],
     paths: Annotated[
         list[str],
         typer.Argument(
@@ -34,18 +34,25 @@ def predict(
     as_csv: Annotated[bool, typer.Option("--csv", help="CSV on standard output.")] = False,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:0, mps.")] = "auto",
     batch_size: Annotated[int, typer.Option("--batch-size", "-b", min=1, help="Images at a time.")] = 128,
+    mean: Annotated[
+        str | None, typer.Option(help="Of weights that came alone: per channel, of values in [0, 1].")
+    ] = None,
+    std: Annotated[str | None, typer.Option(help="Likewise.")] = None,
+    classes: Annotated[
+        Path | None, typer.Option(help="Likewise: a file with their class names, one a line.")
+    ] = None,
     json: Annotated[bool, typer.Option("--json", help="One JSON object a line for each image.")] = False,
 ) -> None:
     """Say what a trained network sees in images."""
     from sightline.base import ArgumentError, DataError
-    from sightline.inference import load_predictor
+    from sightline.inference import load_predictor, read_belongings
     from sightline.machine import Plan, choose_device, usable_cores
 
     if as_csv and json:
         raise ArgumentError("--csv and --json exclude each other")
     plan = Plan(device=str(choose_device(device)), threads=usable_cores())
     sources = list(_sources(paths))
-    predictor = load_predictor(model, plan)
+    predictor = load_predictor(model, plan, read_belongings(mean, std, classes))
     if json:
         write = _json_writer()
     elif as_csv:

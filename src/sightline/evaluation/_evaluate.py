@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from sightline.base import ArgumentError, DataError, Finding, ModelFileError
+from sightline.base import ArgumentError, DataError, Finding
 from sightline.data import (
     EMBEDDED,
     PARTS,
@@ -24,12 +24,9 @@ from sightline.data import (
     split_images,
 )
 from sightline.evaluation._evaluation import Evaluation, judge
-from sightline.inference import Predictor, ResolvedModel, resolve
+from sightline.inference import Belongings, Predictor, ResolvedModel, assumed_header, resolve
 from sightline.machine import Plan, choose_device, usable_cores
-from sightline.records import ArchitectureReference, ModelHeader, RunFolder
-
-_IMAGENET = {"mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}
-_CENTRED = {"mean": [0.5], "std": [0.5]}
+from sightline.records import ModelHeader, RunFolder
 
 
 def evaluate(
@@ -39,6 +36,7 @@ def evaluate(
     allow_unreadable: bool = False,
     device: str = "auto",
     batch_size: int = 128,
+    belongings: Belongings = Belongings(),  # noqa: B008  -- frozen
     progress: Progress | None = None,
 ) -> Evaluation:
     """Judge a trained network, in fp32.
@@ -53,6 +51,7 @@ def evaluate(
         allow_unreadable: Leave unreadable files out instead of refusing.
         device: Where to compute.
         batch_size: Images at a time.
+        belongings: Of weights that came alone: their classes and preprocessing.
         progress: Told how far it is.
 
     Raises:
@@ -60,7 +59,9 @@ def evaluate(
         DataError: if the images cannot be used, or have a class the network does not know.
         ModelFileError: if the model cannot be read.
     """
-    candidate, choice = choose(model, data, allow_unreadable=allow_unreadable, progress=progress)
+    candidate, choice = choose(
+        model, data, allow_unreadable=allow_unreadable, belongings=belongings, progress=progress
+    )
     return candidate.judge(choice, device=device, batch_size=batch_size, progress=progress)
 
 
@@ -136,21 +137,32 @@ class Candidate:
     """What the weights did not say."""
 
     @classmethod
-    def of(cls, resolved: ResolvedModel, run: RunFolder | None, images: ImageSet) -> Candidate:
+    def of(
+        cls,
+        resolved: ResolvedModel,
+        run: RunFolder | None,
+        images: ImageSet,
+        belongings: Belongings = Belongings(),  # noqa: B008  -- frozen
+    ) -> Candidate:
         """A network that meets some images.
 
         Raises:
             DataError: if they have a class that it does not know.
             ModelFileError: if it has no weights.
         """
-        header = resolved.header or _assumed_header(resolved, images)
+        assumed: tuple[Finding, ...] = ()
+        header = resolved.header
+        if header is None:
+            header, assumed = assumed_header(resolved, belongings, images.classes)
+        elif belongings.given:
+            raise ArgumentError(f"{resolved.spec} carries its own classes and preprocessing")
         images = images.with_classes(header.classes)
         return cls(
             resolved=resolved,
             header=header,
             images=images,
             history=_history(images, header, run),
-            assumed=() if resolved.header else (_assumption(resolved, header),),
+            assumed=assumed,
         )
 
     def judge(self, choice: Choice, *, device: str, batch_size: int, progress: Progress | None) -> Evaluation:
@@ -170,7 +182,12 @@ class Candidate:
 
 
 def choose(
-    model: str, data: str | None, *, allow_unreadable: bool, progress: Progress | None
+    model: str,
+    data: str | None,
+    *,
+    allow_unreadable: bool,
+    progress: Progress | None,
+    belongings: Belongings = Belongings(),  # noqa: B008  -- frozen
 ) -> tuple[Candidate, Choice]:
     """A trained network, and the images that `evaluate` judges it by; arguments and errors as there."""
     resolved = resolve(model)
@@ -183,7 +200,7 @@ def choose(
         images = images if split is None or split.fold is None else fold_images(images)
     else:
         raise ArgumentError(f"{model} does not say which images it is of; give DATA")
-    candidate = Candidate.of(resolved, run, images)
+    candidate = Candidate.of(resolved, run, images, belongings)
     choice = _choose(candidate)
     changed = (_changed(images),) if data is None and not choice.own else ()
     return candidate, dataclasses.replace(choice, findings=(*images.findings, *changed, *choice.findings))
@@ -351,35 +368,3 @@ def _other_channels(images: ImageSet, count: int, in_channels: int) -> tuple[Fin
     else:
         return ()
     return (Finding(level="warning", where=images.source, what=what, why=why, do="nothing, if it is meant"),)
-
-
-def _assumed_header(resolved: ResolvedModel, images: ImageSet) -> ModelHeader:
-    """For weights that came alone: the classes of the data, the usual statistics."""
-    if resolved.weights is None:
-        raise ModelFileError(f"{resolved.spec} has no weights to judge; give a run folder or a model file")
-    channels, *size = resolved.architecture.input_shape
-    return ModelHeader(
-        architecture=ArchitectureReference(
-            name=resolved.architecture.name,
-            num_classes=len(images.classes),
-            in_channels=channels,
-            input_size=(size[0], size[1]),
-        ),
-        classes=images.classes,
-        canvas=(size[0], size[1]),
-        preprocessing={"size": size, "fit": "none"} | (_IMAGENET if channels == 3 else _CENTRED),
-        objective=resolved.architecture.objective,
-        objective_settings={},
-    )
-
-
-def _assumption(resolved: ResolvedModel, header: ModelHeader) -> Finding:
-    settings = header.preprocessing
-    return Finding(
-        level="warning",
-        where=str(resolved.path),
-        what=f"the weights came without classes and preprocessing; taken: {len(header.classes)} classes "
-        f"from {header.classes[0]} to {header.classes[-1]}, mean {settings['mean']}, std {settings['std']}",
-        why="if they were trained otherwise, the scores are too low",
-        do="use a model file, which carries both",
-    )

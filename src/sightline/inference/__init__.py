@@ -5,6 +5,10 @@ from typing import TYPE_CHECKING
 from sightline.base import lazy_exports
 
 if TYPE_CHECKING:
+    from sightline.inference._assumed import Belongings as Belongings
+    from sightline.inference._assumed import assumed_header as assumed_header
+    from sightline.inference._assumed import read_belongings as read_belongings
+    from sightline.inference._create import create_model as create_model
     from sightline.inference._predictor import Prediction as Prediction
     from sightline.inference._predictor import Predictor as Predictor
     from sightline.inference._predictor import load_predictor as load_predictor
@@ -15,6 +19,8 @@ if TYPE_CHECKING:
 __getattr__, __dir__, __all__ = lazy_exports(
     __name__,
     {
+        "_assumed": ("Belongings", "assumed_header", "read_belongings"),
+        "_create": ("create_model",),
         "_predictor": ("Prediction", "Predictor", "load_predictor"),
         "_resolve": ("ResolvedModel", "resolve", "starting_weights"),
     },

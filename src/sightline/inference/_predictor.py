@@ -12,10 +12,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from sightline.base import ModelFileError
+from sightline.base import ArgumentError, ModelFileError
 from sightline.blueprint import in_mode
 from sightline.data import Batch, BatchSource
 from sightline.imaging import Canvas, Framed, Preprocessing, UnreadableImageError, read_framed
+from sightline.inference._assumed import Belongings, assumed_header
 from sightline.inference._resolve import ResolvedModel, resolve
 from sightline.machine import Plan, choose_device, usable_cores
 from sightline.records import ModelHeader
@@ -174,19 +175,25 @@ def _to_cpu(outputs: Any) -> Any:
     return outputs
 
 
-def load_predictor(model: str | ResolvedModel, plan: Plan | None = None) -> Predictor:
+def load_predictor(
+    model: str | ResolvedModel, plan: Plan | None = None, belongings: Belongings | None = None
+) -> Predictor:
     """A predictor of a trained model.
 
     Args:
         model: A run folder, a model file, or what `resolve` returned.
         plan: How to compute; fp32 on the best device by default.
+        belongings: Of weights that came alone: their classes, and their preprocessing if it is not the usual.
 
     Raises:
-        ArgumentError: if it names nothing.
-        ModelFileError: if it has no weights, or they come without their classes and preprocessing.
+        ArgumentError: if it names nothing, or has belongings of its own.
+        ModelFileError: if it has no weights, or nothing says what their classes are called.
     """
     resolved = resolve(model) if isinstance(model, str) else model
+    belongings = belongings or Belongings()
     if resolved.header is None:
-        lacks = "weights" if resolved.weights is None else "class names and preprocessing"
-        raise ModelFileError(f"{resolved.spec} has no {lacks}; give a run folder or a model file")
+        header, _ = assumed_header(resolved, belongings)
+        return Predictor(resolved.build(num_classes=len(header.classes)), header, plan)
+    if belongings.given:
+        raise ArgumentError(f"{resolved.spec} carries its own classes and preprocessing")
     return Predictor(resolved.build(), resolved.header, plan)

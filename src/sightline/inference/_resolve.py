@@ -19,9 +19,9 @@ from sightline.records import (
     read_model_file,
     read_weights,
 )
-from sightline.zoo import Architecture, foreign_architecture, get_architecture, load_weights
+from sightline.zoo import Architecture, foreign_architecture, get_architecture, load_weights, public_file
 
-FORMS = "a zoo name, NAME@FILE, FILE.py:NAME, a run folder, or a model file"
+FORMS = "a zoo name, NAME@FILE, NAME@public, FILE.py:NAME, a run folder, or a model file"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -86,10 +86,8 @@ def resolve(spec: str) -> ResolvedModel:
     name, at, file = spec.rpartition("@")
     if not at:
         return ResolvedModel(spec=spec, architecture=_architecture(spec))
-    if file == "public":
-        raise ArgumentError(f"{spec}: public weights cannot be had yet; name a file: {name}@FILE")
     architecture = _architecture(name)
-    weights_path = _weights_file(Path(file))
+    weights_path = public_file(name) if file == "public" else _weights_file(Path(file))
     weights = read_weights(weights_path)
     header = _own_header(weights_path)
     if header is not None:
@@ -107,7 +105,7 @@ def starting_weights(spec: str) -> tuple[Mapping[str, Tensor], str]:
     """Weights to start training from, whatever network they are of. -> by name, and where they are from.
 
     Args:
-        spec: A run folder, a model file, a file of weights alone, or `NAME@FILE`.
+        spec: A run folder, a model file, a file of weights alone, `NAME@FILE` or `NAME@public`.
 
     Raises:
         ArgumentError: if it names nothing, or only a network.
@@ -116,8 +114,10 @@ def starting_weights(spec: str) -> tuple[Mapping[str, Tensor], str]:
     if Path(spec).exists():
         file = _weights_file(Path(spec))
         return read_weights(file), str(file)
-    _, at, file_name = spec.rpartition("@")
-    if not at or file_name == "public":
+    name, at, file_name = spec.rpartition("@")
+    if at and file_name == "public":
+        return read_weights(public_file(name)), spec
+    if not at:
         raise ArgumentError(f"no weights named {spec!r}; give a run folder, a model file, or NAME@FILE")
     return read_weights(_weights_file(Path(file_name))), file_name
 

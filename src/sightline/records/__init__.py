@@ -7,6 +7,7 @@ from sightline.base import lazy_exports
 if TYPE_CHECKING:
     from sightline.records._checkpoint import load_checkpoint as load_checkpoint
     from sightline.records._checkpoint import save_checkpoint as save_checkpoint
+    from sightline.records._download import download as download
     from sightline.records._model_file import HEADER_KEY as HEADER_KEY
     from sightline.records._model_file import ArchitectureReference as ArchitectureReference
     from sightline.records._model_file import ModelHeader as ModelHeader
@@ -23,6 +24,7 @@ __getattr__, __dir__, __all__ = lazy_exports(
     __name__,
     {
         "_checkpoint": ("load_checkpoint", "save_checkpoint"),
+        "_download": ("download",),
         "_model_file": (
             "HEADER_KEY",
             "ArchitectureReference",

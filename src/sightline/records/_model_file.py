@@ -9,9 +9,11 @@ from __future__ import annotations
 import dataclasses
 import json
 import platform
+import zipfile
 from pathlib import Path
 from typing import Annotated, Any
 
+import numpy as np
 import pydantic
 import safetensors
 import safetensors.torch
@@ -151,15 +153,23 @@ def read_model_file(path: Path) -> tuple[ModelHeader, dict[str, Tensor]]:
 def read_weights(path: Path) -> dict[str, Tensor]:
     """Read weights from any file that can be read without running code.
 
-    A model file, any `.safetensors`, or a PyTorch checkpoint (read weights-only): the state dict itself, or
-    one under `state_dict`, `model` or `network`; `module.` and `_orig_mod.` before names are dropped.
+    A model file, any `.safetensors`, a PyTorch checkpoint (read weights-only): the state dict itself, or
+    one under `state_dict`, `model` or `network`; or an `.npz` of arrays. The content says which it is, not
+    the name of the file. `module.` and `_orig_mod.` before names are dropped.
 
     Raises:
         ModelFileError: if it is none of these.
     """
     if not path.is_file():
         raise ModelFileError(f"no such model file: {path}")
-    if _looks_pickled(path):
+    content: Any
+    if _is_npz(path):
+        try:
+            with np.load(path, allow_pickle=False) as arrays:
+                content = {name: torch.from_numpy(arrays[name]) for name in arrays.files}
+        except (ValueError, TypeError, OSError) as error:  # objects, text, or a broken archive
+            raise ModelFileError(f"{path} cannot be read as arrays of numbers: {error}") from error
+    elif _looks_pickled(path):
         try:
             content = torch.load(path, map_location="cpu", weights_only=True)
         except Exception as error:  # whatever the unpickler meets in a file that is not what it should be
@@ -196,6 +206,15 @@ def _metadata(path: Path) -> dict[str, str]:
             return dict(file.metadata() or {})
     except (safetensors.SafetensorError, OSError) as error:
         raise ModelFileError(f"{path} is not a model file: {error}") from error
+
+
+def _is_npz(path: Path) -> bool:
+    """Whether a file is a zip of NumPy arrays; PyTorch's zips hold a pickle."""
+    if not zipfile.is_zipfile(path):
+        return False
+    with zipfile.ZipFile(path) as archive:
+        names = archive.namelist()
+    return bool(names) and all(name.endswith(".npy") for name in names)
 
 
 def _looks_pickled(path: Path) -> bool:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from sightline.base import ArgumentError, ModelFileError, did_you_mean
 from sightline.tasks._interface import Objective
-from sightline.tasks.classification import CrossEntropy
+from sightline.tasks.classification import RBF, AuxiliaryCrossEntropy, CrossEntropy
 
-_OBJECTIVES = {"cross_entropy": CrossEntropy}
+_OBJECTIVES: dict[str, Callable[..., Objective]] = {
+    "cross_entropy": CrossEntropy,
+    "cross_entropy_auxiliary": AuxiliaryCrossEntropy,
+    "rbf": RBF,
+}
 
 
 def make_objective(name: str, settings: dict[str, Any]) -> Objective:

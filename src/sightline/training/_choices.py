@@ -107,7 +107,7 @@ def chosen_recipe(
     options: Options,
     images: ImageSet,
     split: Split,
-    architecture: Architecture,
+    head: str,
     size: tuple[int, int],
     start: str | None,
 ) -> Recipe:
@@ -117,8 +117,8 @@ def chosen_recipe(
         options: What the user chose.
         images: The set.
         split: Its division.
-        architecture: The network.
-        size: (height, width) it is given.
+        head: The module that gives the logits, if it is known and has parameters.
+        size: (height, width) the network is given.
         start: Weights it starts from.
 
     Raises:
@@ -129,7 +129,7 @@ def chosen_recipe(
         recipe = choose_recipe(
             recipe,
             num_images=len(split.indices("train")), channels=images.channels, size=size,
-            epochs=options.epochs, weights=start is not None, head=architecture.head,
+            epochs=options.epochs, weights=start is not None, head=head,
         )  # fmt: skip
     changed: dict[str, Any] = {}
     instead: list[str] = []

@@ -174,10 +174,12 @@ def _draft(
 ) -> _Draft:
     """Everything that follows from an input size; `side` is that of a square, None for the usual one."""
     canvas, size = choose_sizes(images, architecture.input_shape[1:], architecture.input_sizes, side)
-    recipe = chosen_recipe(options, images, split, architecture, size, start)
+    network = build(architecture, images, size, options.seed)
+    head = architecture.head
+    owns = head and any(name.startswith(f"{head}.") for name, _ in network.named_parameters())
+    recipe = chosen_recipe(options, images, split, head if owns else "", size, start)
     if recipe.select is not None:
         TASK.check_selector(recipe.select, images.targets[split.indices("val")])
-    network = build(architecture, images, size, options.seed)
     _check_steps(network, recipe, images, size, architecture.name, len(split.indices("train")))
     objective = chosen_objective(architecture, recipe, images, split)
     return _Draft(canvas=canvas, size=size, recipe=recipe, objective=objective, network=network)

@@ -32,10 +32,12 @@ class PublishedResult:
 
     data: str
     """The images, e.g. `CIFAR-10 test`."""
-    top1_error: float
-    """As a fraction."""
+    top1_error: float | None
+    """As a fraction; None where it is not published."""
     protocol: str
     """How it was measured, and where it is printed."""
+    top5_error: float | None = None
+    """As a fraction; None where it is not published."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -55,10 +57,14 @@ class Architecture:
     """Elements of all parameters of the paper's network, exactly."""
     macs: int
     """Multiplies of convolutions and matrix products for one paper input, without bias, exactly."""
+    depth: int = 0
+    """Layers with weights from input to output, as papers count them; 0 where that is no number."""
     stem: str
     """Path of the first layer with weights, which knows the number of input channels."""
     head: str
     """Path of the last layer, which knows the number of classes."""
+    auxiliary_heads: tuple[str, ...] = ()
+    """Paths of modules that serve only training, and know the number of classes, too."""
     stages: tuple[Stage, ...] = ()
     objective: str = "cross_entropy"
     arguments: Mapping[str, Any] = dataclasses.field(default_factory=dict)
@@ -88,8 +94,11 @@ class Architecture:
             input_size: (height, width) of its input.
 
         Raises:
-            ArgumentError: if the input is too small; it names the layer.
+            ArgumentError: if a number is below 1, or the input is too small; it names the layer.
         """
+        for what, number in (("num_classes", num_classes), ("in_channels", in_channels)):
+            if number is not None and number < 1:
+                raise ArgumentError(f"{what} must be at least 1; it is {number}")
         return self.builder(
             num_classes=num_classes or self.num_classes,
             in_channels=in_channels or self.input_shape[0],
@@ -99,7 +108,23 @@ class Architecture:
 
 
 _ARCHITECTURES: dict[str, Architecture] = {}
-_MODULES = ("_lecture", "_lenet", "_mlp", "_resnet")
+_MODULES = (
+    "_airbench",
+    "_alexnet",
+    "_alexnet_owt",
+    "_conv1d",
+    "_googlenet",
+    "_googlenet_bn",
+    "_lecture",
+    "_lenet",
+    "_mlp",
+    "_prelunet",
+    "_resnet",
+    "_resnet_cifar",
+    "_squeezenet",
+    "_vgg",
+    "_zfnet",
+)
 
 
 def register(architecture: Architecture) -> Architecture:
@@ -128,30 +153,3 @@ def get_architecture(name: str) -> Architecture:
     if name not in known:
         raise ArgumentError(f"no network named {name!r}; {did_you_mean(name, known)}")
     return known[name]
-
-
-def create_model(
-    name: str,
-    *,
-    num_classes: int | None = None,
-    in_channels: int | None = None,
-    input_size: tuple[int, int] | None = None,
-) -> nn.Module:
-    """Build a network of the zoo with fresh weights.
-
-    Args:
-        name: Its name.
-        num_classes: How many logits it returns; the paper's number by default.
-        in_channels: Channels of its input; the paper's by default.
-        input_size: (height, width) of its input; the paper's by default.
-
-    Raises:
-        ArgumentError: if there is no such network, or the input is too small for it.
-
-    Example:
-        >>> sum(p.numel() for p in create_model("lenet5").parameters())
-        61706
-    """
-    return get_architecture(name).build(
-        num_classes=num_classes, in_channels=in_channels, input_size=input_size
-    )

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from sightline.base import ModelFileError
 from sightline.zoo._registry import Architecture
+from sightline.zoo._translate import find_translation
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,24 +41,37 @@ def load_weights(
         origin: Where the weights come from, for messages.
 
     Raises:
-        ModelFileError: if a name is missing, unknown, or of another shape; it names the first.
+        ModelFileError: if a name is missing, left over, or of another shape; it names them, and nothing is
+            loaded.
     """
+    translation = find_translation(architecture.name, state)
+    if translation is not None:
+        state = translation.rename(state)
     own = network.state_dict()
     free = _ends(network, architecture) if adapt else ()
     new: list[str] = []
+    missing: list[str] = []
+    other: list[str] = []
     for name, tensor in own.items():
         given = state.get(name)
         if given is None and name.endswith("num_batches_tracked"):
             continue  # older files have none; it only counts
         if given is not None and given.shape == tensor.shape:
             continue
-        if not name.startswith(free) or not free:
-            what = "is missing" if given is None else f"is {_shape(given)}, the network's is {_shape(tensor)}"
-            raise ModelFileError(f"{origin} does not fit {architecture.name}: {name} {what}")
-        new.append(name)
+        if free and name.startswith(free):
+            new.append(name)
+        elif given is None:
+            missing.append(name)
+        else:
+            other.append(f"{name} is {_shape(given)}, the network's is {_shape(tensor)}")
     unknown = [name for name in state if name not in own]
-    if unknown:
-        raise ModelFileError(f"{origin} does not fit {architecture.name}, which has no {unknown[0]}")
+    wrong = [
+        f"{len(found)} {what} ({_some(found)})"
+        for what, found in (("missing", missing), ("left over", unknown), ("of another shape", other))
+        if found
+    ]
+    if wrong:
+        raise ModelFileError(f"{origin} does not fit {architecture.name}: {', '.join(wrong)}")
     kept = {name: tensor for name, tensor in state.items() if name not in new}
     network.load_state_dict(kept, strict=False)
     return WeightsLoaded(len(kept), tuple(new))
@@ -69,9 +83,15 @@ def _ends(network: nn.Module, architecture: Architecture) -> tuple[str, ...]:
     Of a user's own network, whose record does not say it, the modules of the first and last parameter.
     """
     if architecture.head and architecture.stem:
-        return (f"{architecture.head}.", f"{architecture.stem}.")
+        ends = (architecture.head, *architecture.auxiliary_heads, architecture.stem)
+        return tuple(f"{path}." for path in ends)
     names = [name for name, _ in network.named_parameters()]
     return tuple(f"{name.rpartition('.')[0]}." for name in (*names[:1], *names[-1:]))
+
+
+def _some(names: list[str], most: int = 6) -> str:
+    shown = ", ".join(names[:most])
+    return shown if len(names) <= most else f"{shown} and {len(names) - most} more"
 
 
 def _shape(tensor: Tensor) -> str:

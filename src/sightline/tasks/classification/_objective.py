@@ -39,22 +39,26 @@ class CrossEntropy:
     def losses(
         self, network: nn.Module, batch: Batch, draws: Draws
     ) -> Iterator[tuple[str, Tensor, dict[str, Tensor]]]:
-        """One loss, for the optimizer `main`; logs the share of right answers.
+        """One loss, for the optimizer `main`; logs the share of right answers."""
+        logits = network(batch.images)  # (N, classes)
+        loss = self.loss(logits, batch)
+        yield "main", loss, {"loss": loss.detach(), "accuracy": share_right(logits, batch)}
 
-        Of mixed images, the losses of both classes count by their shares; right is the one with the larger.
+    def loss(self, logits: Tensor, batch: Batch) -> Tensor:
+        """The mean over a batch; of mixed images, the losses of both classes count by their shares.
+
+        Args:
+            logits: (N, classes).
+            batch: The images they answer.
         """
-        logits = network(batch.images).float()  # (N, classes)
-        loss = self._loss(logits, batch.targets)
-        targets = batch.targets
+        logits = logits.float()
+        loss = self._of_each(logits, batch.targets)
         if batch.mixed is not None:
             own, others = batch.mixed.own, batch.targets[batch.mixed.partners]
-            loss = own * loss + (1 - own) * self._loss(logits, others)
-            targets = torch.where(own >= 0.5, targets, others)
-        loss = loss.mean()
-        right = (logits.detach().argmax(dim=1) == targets).float().mean()
-        yield "main", loss, {"loss": loss.detach(), "accuracy": right}
+            loss = own * loss + (1 - own) * self._of_each(logits, others)
+        return loss.mean()
 
-    def _loss(self, logits: Tensor, targets: Tensor) -> Tensor:
+    def _of_each(self, logits: Tensor, targets: Tensor) -> Tensor:
         """Of each image. (N, classes), (N,) -> (N,)."""
         loss = F.cross_entropy(logits, targets, label_smoothing=self.label_smoothing, reduction="none")
         return loss if self.class_weights is None else loss * self.class_weights.to(loss.device)[targets]
@@ -67,3 +71,16 @@ class CrossEntropy:
         """Its arguments, as JSON."""
         weights = None if self.class_weights is None else self.class_weights.tolist()
         return {"label_smoothing": self.label_smoothing, "class_weights": weights}
+
+
+def share_right(logits: Tensor, batch: Batch) -> Tensor:
+    """Share of the images whose largest logit is that of their class; of mixed ones, of the larger share.
+
+    Args:
+        logits: (N, classes).
+        batch: The images they answer.
+    """
+    targets = batch.targets
+    if batch.mixed is not None:
+        targets = torch.where(batch.mixed.own >= 0.5, targets, targets[batch.mixed.partners])
+    return (logits.detach().argmax(dim=1) == targets).float().mean()

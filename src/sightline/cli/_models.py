@@ -1,0 +1,149 @@
+"""`sightline models`: the architectures, as a table, as JSON, as a picture."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from sightline.cli._console import handled, print_json
+
+if TYPE_CHECKING:
+    from sightline.zoo import Architecture
+
+
+@handled
+def models(
+    pattern: Annotated[str | None, typer.Argument(help="Of names, as resnet* or vgg.")] = None,
+    plot: Annotated[
+        str | None, typer.Option(help="Two of depth, parameters, macs, year, top1, top5: X,Y.")
+    ] = None,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Of --plot: a PNG or SVG.")] = None,
+    json: Annotated[bool, typer.Option("--json", help="JSON on standard output: a list.")] = False,
+) -> None:
+    """List the networks: paper, parameters, multiply-adds, input, published errors."""
+    from sightline.base import ArgumentError, did_you_mean
+    from sightline.zoo import list_architectures
+
+    every = list_architectures()
+    chosen = [a for a in every if pattern is None or _matches(a.name, pattern)]
+    if not chosen:
+        assert pattern is not None
+        raise ArgumentError(
+            f"no network matches {pattern!r}; {did_you_mean(pattern, [a.name for a in every])}"
+        )
+    if plot is not None:
+        _plot(chosen, plot, output or Path("models.png"))
+    elif output is not None:
+        raise ArgumentError("--output is of --plot")
+    elif json:
+        print_json([_fields(a) for a in chosen])
+    else:
+        _table(chosen)
+
+
+def _matches(name: str, pattern: str) -> bool:
+    import fnmatch
+
+    return fnmatch.fnmatchcase(name, pattern) or pattern in name
+
+
+def _fields(architecture: Architecture) -> dict[str, Any]:
+    return {
+        "name": architecture.name,
+        "paper": architecture.paper,
+        "year": architecture.year,
+        "input_shape": list(architecture.input_shape),
+        "num_classes": architecture.num_classes,
+        "parameters": architecture.parameters,
+        "macs": architecture.macs,
+        "depth": architecture.depth,
+        "objective": architecture.objective,
+        "input_sizes": architecture.input_sizes,
+        "deviations": list(architecture.deviations),
+        "published": [
+            {"data": r.data, "top1_error": r.top1_error, "top5_error": r.top5_error, "protocol": r.protocol}
+            for r in architecture.results
+        ],
+    }
+
+
+def _table(chosen: list[Architecture]) -> None:
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table("network", "paper")
+    for name in ("input", "parameters", "multiply-adds", "top-1 error", "top-5 error"):
+        table.add_column(name, justify="right")
+    table.add_column("published on, how")
+    for a in chosen:
+        channels, height, width = a.input_shape
+        first, *more = a.results or [None]
+        table.add_row(
+            a.name, escape(a.paper.split(",")[0]), f"{channels},{height},{width}",
+            f"{a.parameters:,}", f"{a.macs:,}", *_errors(first),
+        )  # fmt: skip
+        for result in more:
+            table.add_row("", "", "", "", "", *_errors(result))
+    Console().print(table)
+    print("errors are published ones, by others, under the protocols named; none was measured here")
+
+
+def _errors(result: Any) -> tuple[str, str, str]:
+    from rich.markup import escape
+
+    if result is None:
+        return "", "", ""
+    shown = ["" if e is None else f"{100 * e:.2f} %" for e in (result.top1_error, result.top5_error)]
+    return shown[0], shown[1], escape(f"{result.data}: {result.protocol}")
+
+
+def _plot(chosen: list[Architecture], axes: str, path: Path) -> None:
+    """One quantity against another, every network a named point; of published errors, the first."""
+    from sightline.base import INK, SERIES, ArgumentError
+
+    names = axes.split(",")
+    known = ("depth", "parameters", "macs", "year", "top1", "top5")
+    if len(names) != 2 or any(name not in known for name in names):
+        raise ArgumentError(f"--plot is {axes!r}; it takes two of {', '.join(known)}, as depth,top5")
+    if path.suffix.lower() not in (".png", ".svg"):
+        raise ArgumentError(f"--output {path} must end in .png or .svg")
+    from matplotlib.figure import Figure
+
+    points = [(a.name, _quantity(a, names[0]), _quantity(a, names[1])) for a in chosen]
+    shown = [(name, x, y) for name, x, y in points if x is not None and y is not None]
+    if not shown:
+        raise ArgumentError(f"none of {len(chosen)} networks has both {names[0]} and {names[1]}")
+    figure = Figure(figsize=(9, 5.5), layout="constrained")
+    ax = figure.subplots()
+    ax.scatter([x for _, x, _ in shown], [y for _, _, y in shown], color=SERIES[0], s=22, zorder=2)
+    for name, x, y in shown:
+        ax.annotate(name, (x, y), xytext=(4, 4), textcoords="offset points", fontsize=7.5, color=INK)
+    words = {
+        "depth": "layers with weights", "parameters": "parameters", "macs": "multiply-adds", "year": "year",
+        "top1": "top-1 error, % (published)", "top5": "top-5 error, % (published)",
+    }  # fmt: skip
+    ax.set(xlabel=words[names[0]], ylabel=words[names[1]])
+    for axis, name in ((ax.xaxis, names[0]), (ax.yaxis, names[1])):
+        if name in ("parameters", "macs"):
+            axis.set_major_formatter("{x:.3g}")
+    if names[0] in ("parameters", "macs"):
+        ax.set_xscale("log")
+    if names[1] in ("parameters", "macs"):
+        ax.set_yscale("log")
+    ax.grid(alpha=0.25)
+    ax.spines[["top", "right"]].set_visible(False)
+    from sightline.base import write_with
+
+    write_with(path, lambda partial: figure.savefig(partial, dpi=150, format=path.suffix.lower()[1:]))
+    print(f"{len(shown)} networks in {path}; {len(points) - len(shown)} lack one of the two")
+
+
+def _quantity(architecture: Architecture, name: str) -> float | None:
+    if name in ("top1", "top5"):
+        errors = [getattr(result, f"{name}_error") for result in architecture.results]
+        found = [error for error in errors if error is not None]
+        return 100 * found[0] if found else None
+    return float(getattr(architecture, name)) or None
