@@ -407,7 +407,7 @@ def test_what_is_left_out_is_said(good: Path) -> None:
 def test_bad_input(good: Path, three_classes: Path) -> None:
     refuse(2, "no network named 'nothing'", "good", "--against", "nothing")
     refuse(2, "no such file: nothing.safetensors", "good", "--against", "nothing.safetensors")
-    refuse(1, "mlp has no weights to judge", "good", "--against", "mlp")
+    refuse(1, "mlp has no weights", "good", "--against", "mlp")
     Path("text.safetensors").write_text("no model")
     refuse(1, "text.safetensors is not a model file", "good", "--against", "text.safetensors")
     make_run(three_classes, Path("three"))

@@ -168,4 +168,4 @@ def test_the_network_is_blocked_here() -> None:
     from conftest import NetworkTouchedError
 
     with pytest.raises(NetworkTouchedError):
-        socket.create_connection(("127.0.0.1", 9))
+        socket.create_connection(("192.0.2.1", 9))

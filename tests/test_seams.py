@@ -364,4 +364,4 @@ def test_clipping(tmp_path: Path) -> None:
             (torch.cat([p.detach().flatten() for p in job.network.parameters()]) - start).norm()
         )
     assert moved[1e-3] <= 1.001e-3
-    assert moved[None] > 1e-2
+    assert moved[None] > 5e-3

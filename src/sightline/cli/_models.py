@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,7 +11,7 @@ import typer
 from sightline.cli._console import handled, print_json
 
 if TYPE_CHECKING:
-    from sightline.zoo import Architecture
+    from sightline.zoo import Architecture, PublishedResult
 
 
 @handled
@@ -70,39 +71,52 @@ def _fields(architecture: Architecture) -> dict[str, Any]:
 
 
 def _table(chosen: list[Architecture]) -> None:
-    from rich.console import Console
-    from rich.markup import escape
-    from rich.table import Table
-
-    table = Table("network", "paper")
-    for name in ("input", "parameters", "multiply-adds", "top-1 error", "top-5 error"):
-        table.add_column(name, justify="right")
-    table.add_column("published on, how")
+    """A line a network, its first published error behind it; of one network, all that its record says."""
+    rows = [
+        ("network", "paper", "input", "parameters", "multiply-adds", "top-1", "top-5", "published errors")
+    ]
     for a in chosen:
-        channels, height, width = a.input_shape
-        first, *more = a.results or [None]
-        table.add_row(
-            a.name, escape(a.paper.split(",")[0]), f"{channels},{height},{width}",
-            f"{a.parameters:,}", f"{a.macs:,}", *_errors(first),
-        )  # fmt: skip
-        for result in more:
-            table.add_row("", "", "", "", "", *_errors(result))
-    Console().print(table)
+        shape = ",".join(map(str, a.input_shape))
+        first = a.results[0] if a.results else None
+        rows.append((a.name, _short(a.paper), shape, f"{a.parameters:,}", f"{a.macs:,}", *_errors(first)))
+    widths = [max(len(row[column]) for row in rows) for column in range(7)]
+    for row in rows:
+        cells = [
+            text.ljust(width) if column < 2 else text.rjust(width)
+            for column, (text, width) in enumerate(zip(row, widths, strict=False))
+        ]
+        print("  ".join([*cells, row[7]]).rstrip())
+    if len(chosen) == 1:
+        _record(chosen[0])
     print("errors are published ones, by others, under the protocols named; none was measured here")
 
 
-def _errors(result: Any) -> tuple[str, str, str]:
-    from rich.markup import escape
+def _record(architecture: Architecture) -> None:
+    print(f"paper: {architecture.paper}")
+    for result in architecture.results[1:]:
+        top1, top5, how = _errors(result)
+        print(f"published: top-1 {top1 or '-'}, top-5 {top5 or '-'}: {how}")
+    for deviation in architecture.deviations:
+        print(f"deviation: {deviation}")
 
+
+def _short(paper: str) -> str:
+    """The first author and the year."""
+    authors, year = re.match(r"(.*?)(\d{4}|$)", paper).groups()  # type: ignore[union-attr]  -- matches anything
+    first, *more = authors.strip().split(", ")
+    return f"{first}{' et al.' if more else ''} {year}".strip()
+
+
+def _errors(result: PublishedResult | None) -> tuple[str, str, str]:
     if result is None:
         return "", "", ""
     shown = ["" if e is None else f"{100 * e:.2f} %" for e in (result.top1_error, result.top5_error)]
-    return shown[0], shown[1], escape(f"{result.data}: {result.protocol}")
+    return shown[0], shown[1], f"{result.data}: {result.protocol}"
 
 
 def _plot(chosen: list[Architecture], axes: str, path: Path) -> None:
     """One quantity against another, every network a named point; of published errors, the first."""
-    from sightline.base import INK, SERIES, ArgumentError
+    from sightline.base import SERIES, ArgumentError
 
     names = axes.split(",")
     known = ("depth", "parameters", "macs", "year", "top1", "top5")
@@ -116,11 +130,11 @@ def _plot(chosen: list[Architecture], axes: str, path: Path) -> None:
     shown = [(name, x, y) for name, x, y in points if x is not None and y is not None]
     if not shown:
         raise ArgumentError(f"none of {len(chosen)} networks has both {names[0]} and {names[1]}")
-    figure = Figure(figsize=(9, 5.5), layout="constrained")
+    figure = Figure(figsize=(11, 6.5), layout="constrained")
     ax = figure.subplots()
     ax.scatter([x for _, x, _ in shown], [y for _, _, y in shown], color=SERIES[0], s=22, zorder=2)
-    for name, x, y in shown:
-        ax.annotate(name, (x, y), xytext=(4, 4), textcoords="offset points", fontsize=7.5, color=INK)
+    for names_there, x, y in _together(shown):
+        ax.annotate(names_there, (x, y), xytext=(5, 3), textcoords="offset points", fontsize=7.5)
     words = {
         "depth": "layers with weights", "parameters": "parameters", "macs": "multiply-adds", "year": "year",
         "top1": "top-1 error, % (published)", "top5": "top-5 error, % (published)",
@@ -129,8 +143,9 @@ def _plot(chosen: list[Architecture], axes: str, path: Path) -> None:
     for axis, name in ((ax.xaxis, names[0]), (ax.yaxis, names[1])):
         if name in ("parameters", "macs"):
             axis.set_major_formatter("{x:.3g}")
-    if names[0] in ("parameters", "macs"):
+    if names[0] != "year":
         ax.set_xscale("log")
+        ax.xaxis.set_major_formatter("{x:g}")
     if names[1] in ("parameters", "macs"):
         ax.set_yscale("log")
     ax.grid(alpha=0.25)
@@ -147,3 +162,18 @@ def _quantity(architecture: Architecture, name: str) -> float | None:
         found = [error for error in errors if error is not None]
         return 100 * found[0] if found else None
     return float(getattr(architecture, name)) or None
+
+
+def _together(points: list[tuple[str, float, float]]) -> list[tuple[str, float, float]]:
+    """Points above each other, so close that their names would lie on each other, under one label."""
+    span = max(p[2] for p in points) - min(p[2] for p in points)
+    groups: list[list[tuple[str, float, float]]] = []
+    for point in sorted(points, key=lambda p: (p[2], p[1])):
+        for group in groups:
+            _, x, y = group[0]
+            if point[1] == x and abs(point[2] - y) < 0.02 * span:
+                group.append(point)
+                break
+        else:
+            groups.append([point])
+    return [(", ".join(sorted(p[0] for p in group)), *group[0][1:]) for group in groups]
