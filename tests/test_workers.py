@@ -10,7 +10,12 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
+
+from sightline.data import open_batches, open_images
+from sightline.imaging import Canvas
 
 UNGUARDED = """
 import sys
@@ -121,3 +126,27 @@ def test_ctrl_c_before_training_is_one_line(three_classes: Path, in_tmp: Path) -
     assert child.returncode == 130
     assert errors.strip() == "sightline: interrupted"
     assert not Path("run").exists()
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="/proc, and glibc's allocator")
+def test_decoding_workers_do_not_grow(tmp_path: Path) -> None:
+    """Batches of some megabytes, epoch after epoch: what a worker holds stays what it was."""
+    from multiprocessing import active_children
+
+    from sightline.imaging import photograph
+
+    picture = Image.fromarray(photograph("china"))
+    for name in ("a", "b"):
+        (tmp_path / "set" / name).mkdir(parents=True)
+        for i in range(64):
+            picture.crop((i, i, i + 160, i + 160)).save(tmp_path / "set" / name / f"{i}.jpg")
+    images = open_images(str(tmp_path / "set"))
+    source = open_batches(images, Canvas(160, 160, 3), path="workers", workers=1)
+    held = []
+    for _ in range(8):
+        for batch in source.batches(np.array_split(np.arange(128), 2), training=True):
+            assert len(batch) == 64
+        (worker,) = active_children()
+        status = Path(f"/proc/{worker.pid}/status").read_text()
+        held.append(int(status.split("RssAnon:")[1].split()[0]) / 1000)
+    assert max(held[3:]) - held[2] < 8, f"megabytes held after each epoch: {held}"

@@ -102,7 +102,9 @@ def _record(architecture: Architecture) -> None:
 
 def _short(paper: str) -> str:
     """The first author and the year."""
-    authors, year = re.match(r"(.*?)(\d{4}|$)", paper).groups()  # type: ignore[union-attr]  -- matches anything
+    found = re.match(r"(.*?)(\d{4}|$)", paper)
+    assert found is not None  # it matches anything
+    authors, year = found.groups()
     first, *more = authors.strip().split(", ")
     return f"{first}{' et al.' if more else ''} {year}".strip()
 

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import connection, get_context, parent_process, set_forkserver_preload
 
+from sightline.machine._memory import return_large_blocks
 from sightline.machine._threads import usable_cores
 
 START_METHOD = "forkserver" if sys.platform != "win32" else "spawn"
@@ -38,8 +39,10 @@ def worker_pool() -> Iterator[ProcessPoolExecutor]:
 def serve_parent(*_: object) -> None:
     """Make this worker leave signals to its parent, which saves its work, and end when its parent is gone.
 
-    A worker that is told to terminate does so a little later: until then the parent may need it.
+    A worker that is told to terminate does so a little later: until then the parent may need it. What it
+    frees goes back to the system.
     """
+    return_large_blocks()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda *_: threading.Timer(_GRACE_SECONDS, os._exit, (0,)).start())
     parent = parent_process()
