@@ -45,7 +45,8 @@ def read_records(root: Path, names: list[str], progress: Progress | None = None)
         / f"{hashlib.blake2b(str(root.resolve()).encode(), digest_size=16).hexdigest()}.json"
     )
     known = _load(path)
-    stamps = [_stamp(root / name) for name in names]
+    inside = os.path.join(root, "")  # noqa: PTH118  -- joining paths takes as long as all the rest here
+    stamps = [_stamp(inside + name) for name in names]
     records: list[ImageRecord | None] = [
         known[name][1] if name in known and known[name][0] == stamp else None
         for name, stamp in zip(names, stamps, strict=True)
@@ -81,7 +82,7 @@ def _counted(records: Iterable[ImageRecord], total: int, progress: Progress | No
         yield record
 
 
-def _stamp(path: Path) -> tuple[int, int]:
+def _stamp(path: str) -> tuple[int, int]:
     try:
         status = os.stat(path)  # noqa: PTH116  -- a third of the time of Path.stat, 70,000 times
     except OSError:

@@ -201,14 +201,15 @@ def _divide(
     if images.groups is not None:
         largest_first = sorted(units, key=lambda k: (-len(units[k]), place[k]))
         return _place_groups(images, [units[key] for key in largest_first], quotas_of)
+    targets = images.targets.tolist()
     by_class: dict[int, list[str]] = defaultdict(list)
-    for key in sorted(units, key=lambda k: place[k]):
-        for target in sorted({int(images.targets[i]) for i in units[key]}):
+    for key in sorted(units, key=place.__getitem__):
+        for target in sorted({targets[i] for i in units[key]}):
             by_class[target].append(key)
 
     decided: dict[int, Side] = {}
     for target in sorted(by_class):
-        mine = {k: [i for i in units[k] if images.targets[i] == target] for k in by_class[target]}
+        mine = {k: [i for i in units[k] if targets[i] == target] for k in by_class[target]}
         quotas = quotas_of(sum(len(unit) for unit in mine.values()))
         for unit in (mine[k] for k in by_class[target] if mine[k][0] in decided):
             quotas[decided[unit[0]]] -= len(unit)  # decided with an earlier class, as a duplicate
@@ -225,8 +226,8 @@ def _units(images: ImageSet, indices: NDArray[np.int64]) -> dict[str, list[int]]
     """Images that must stay together: of one digest and, where there are groups, of one group."""
     if images.groups is None:
         units: dict[str, list[int]] = defaultdict(list)
-        for i in indices:
-            units[images.digests[i]].append(int(i))
+        for i in indices.tolist():
+            units[images.digests[i]].append(i)
         return units
     leader: dict[str, str] = {}
 
