@@ -153,6 +153,28 @@ def test_fetching_then_using(server: str, tmp_path: Path, monkeypatch: pytest.Mo
     assert public_file("squeezenet1_1").is_file()
 
 
+def test_training_from_public_weights(
+    three_classes: Path, in_tmp: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import dataclasses
+
+    entry = dataclasses.replace(PUBLIC["alexnet"], architecture="lenet5", file="lenet5-00000000.pth")
+    monkeypatch.setitem(PUBLIC, "lenet5", entry)
+    monkeypatch.setenv("SIGHTLINE_CACHE", str(in_tmp / "cache"))
+    arguments = ["train", str(three_classes), "--model", "lenet5", "--weights", "public", "--epochs", "1"]
+    absent = CliRunner().invoke(app, arguments)
+    assert absent.exit_code == 1
+    assert "type: sightline fetch lenet5" in absent.stderr
+    entry.path.parent.mkdir(parents=True)
+    torch.save(create_model("lenet5").state_dict(), entry.path)
+    outcome = CliRunner().invoke(app, arguments)
+    assert outcome.exit_code == 0, outcome.stderr
+    assert "8 tensors kept; new: classifier.5.weight, classifier.5.bias" in outcome.stderr
+    none = CliRunner().invoke(app, ["train", str(three_classes), "--model", "mlp", "--weights", "public"])
+    assert none.exit_code == 2
+    assert "no public weights of 'mlp'" in none.stderr
+
+
 def test_the_table_of_public_files() -> None:
     for name, weights in PUBLIC.items():
         assert get_architecture(name).name == weights.architecture == name

@@ -25,7 +25,7 @@ def train(
     ] = None,
     recipe: Annotated[str | None, typer.Option(help="A recipe's name, or FILE.py:NAME.")] = None,
     weights: Annotated[
-        str | None, typer.Option(help="A run, model file or weights file to start from.")
+        str | None, typer.Option(help="A run, model file or weights file to start from; or public.")
     ] = None,
     epochs: Annotated[int | None, typer.Option(min=1, help="Epochs; with --resume, a new total.")] = None,
     minutes: Annotated[

@@ -99,6 +99,8 @@ def set_up(options: Options, reporter: Reporter) -> Setup:
     )
     resolved = resolve(options.model or default_model(images))
     start = options.weights or (resolved.spec if resolved.weights is not None else None)
+    if start == "public":
+        start = f"{resolved.architecture.name}@public"
     draft = _draft(options, images, split, resolved.architecture, start, options.img_size)
     if options.minutes is not None:
         draft = _in_time(options, images, split, resolved.architecture, start, draft, began)

@@ -49,7 +49,7 @@ def train(
         data: A folder of class folders, with or without train, val and test; or `digits`.
         model: A zoo name, `FILE.py:NAME`, or either with `@FILE`; chosen by the images where None.
         recipe: A recipe, its name, or `FILE.py:NAME`; the default one where None.
-        weights: A run, model file or weights file to start from.
+        weights: A run, model file or weights file to start from; or `public`, those of the network.
         epochs: Instead of the recipe's.
         minutes: How long setting up, training and judging may take, about: as many epochs as fit, of smaller
             images where the network can take them and too few of the usual ones would. Of a series, together.
