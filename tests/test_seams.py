@@ -354,7 +354,7 @@ def test_clipping(tmp_path: Path) -> None:
             1,
             clip_norm=clip,
             batch_size=200,
-            augmentation=Augmentation(),
+            augmentation=Augmentation(crop=0.1, flip="horizontal", rotate=10, erase=0.2),
             optimizers={"main": Optimizer(kind="sgd", lr=1.0, momentum=0.0, weight_decay=0.0)},
         )
         job = make_job(tmp_path / str(clip), recipe)
@@ -364,4 +364,4 @@ def test_clipping(tmp_path: Path) -> None:
             (torch.cat([p.detach().flatten() for p in job.network.parameters()]) - start).norm()
         )
     assert moved[1e-3] <= 1.001e-3
-    assert moved[None] > 5e-3
+    assert moved[None] > 1e-2
