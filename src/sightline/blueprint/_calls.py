@@ -47,6 +47,8 @@ _PLAIN = frozenset(
     }
 )  # fmt: skip
 """Functions that return no tensor, or change none: they are asked about tensors, and are no operation."""
+_LEAVING = frozenset({"numpy", "tolist", "__array__", "__dlpack__"})
+"""Functions that hand a tensor's numbers to something that is not PyTorch."""
 _VIEW_PROPERTIES = frozenset({"T", "mT", "H", "mH", "data", "real", "imag"})
 
 
@@ -83,6 +85,9 @@ class Visitor(Protocol):
     def visit(self, call: Call) -> Any:
         """Run a layer or function, and return what it returns."""
 
+    def taken_out(self, args: tuple[Any, ...]) -> None:
+        """Numbers leave PyTorch."""
+
 
 class _Functions(TorchFunctionMode):
     """Functions called with tensors, outside layers."""
@@ -111,19 +116,22 @@ class Walk:
         self._within: list[tuple[str, nn.Module]] = [("", network)]
         self._times: dict[str, int] = {}
         self._inside_layer = 0
+        self.failure: tuple[Exception, str, nn.Module, Call | None] | None = None
+        """The last exception that came up, the module it came up in, and the call."""
 
     @contextlib.contextmanager
     def watching(self) -> Iterator[None]:
         """Meet every call of this thread while it is entered."""
         thread = threading.get_ident()
-        original: Callable[..., Any] = nn.Module.__call__
+        original: Callable[..., Any]
 
         def call(module: nn.Module, *args: Any, **kwargs: Any) -> Any:
             if self._inside_layer or threading.get_ident() != thread or id(module) not in self._paths:
                 return original(module, *args, **kwargs)
             return self._module(original, module, args, kwargs)
 
-        with _ONE_AT_A_TIME:
+        with ONE_AT_A_TIME:
+            original = nn.Module.__call__
             nn.Module.__call__ = call  # type: ignore[method-assign]
             try:
                 with _Functions(self):
@@ -154,11 +162,22 @@ class Walk:
             finally:
                 self._inside_layer -= 1
         self._within.append((path, module))
-        self._visitor.enter(path, name, module, args)
-        output = original(module, *args, **kwargs)
-        self._visitor.leave(output)
-        self._within.pop()
+        self._visitor.enter(path, name, module, (*args, *kwargs.values()))
+        output = None
+        try:
+            output = original(module, *args, **kwargs)
+        except Exception as error:
+            self.failed(error)
+            raise
+        finally:
+            self._visitor.leave(output)
+            self._within.pop()
         return output
+
+    def failed(self, error: Exception, call: Call | None = None) -> None:
+        """Remember where an exception came up first."""
+        if self.failure is None or self.failure[0] is not error:
+            self.failure = (error, *self._within[-1], call)
 
     def function(self, function: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
         """Meet a function; `kwargs` are its own."""
@@ -166,6 +185,8 @@ class Walk:
             return function(*args, **kwargs)
         kind = function_kind(function)
         if not kind:
+            if getattr(function, "__name__", "") in _LEAVING:
+                self._visitor.taken_out(args)
             return function(*args, **kwargs)
         path, owner = self._within[-1]
         call = Call(
@@ -187,13 +208,13 @@ class Walk:
         return self._within[-1]
 
 
-_ONE_AT_A_TIME = threading.RLock()
+ONE_AT_A_TIME = threading.RLock()
 """A pass stands in for `nn.Module.__call__` of the whole process."""
 
 
 def is_layer(module: nn.Module) -> bool:
     """Whether a module is one of PyTorch's own layers, and so one node; others are looked into."""
-    home = type(module).forward.__module__
+    home = type(module).forward.__module__ or ""
     if not home.startswith(("torch.nn.modules.", "torch.nn.quant")):
         return False
     return home.rsplit(".", 1)[-1] not in ("container", "transformer", "module")
@@ -269,6 +290,8 @@ def unwrapped(network: nn.Module) -> nn.Module:
     Raises:
         ArgumentError: if it, or a part of it, is a scripted or traced module, whose layers cannot be seen.
     """
+    if not isinstance(network, nn.Module):
+        raise ArgumentError(f"the network must be an nn.Module; it is {network!r}")
     compiled = getattr(network, "_orig_mod", None)
     if isinstance(compiled, nn.Module):
         return unwrapped(compiled)

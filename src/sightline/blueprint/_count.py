@@ -152,7 +152,8 @@ def multiply_adds(function: Any, args: tuple[Any, ...], output: Any) -> tuple[in
     if counter is None:
         return 0, True
     if counter is False:
-        return 0, not any(isinstance(o, Tensor) and o.is_floating_point() for o in _flat(output))
+        made = (o for o in _flat(output) if isinstance(o, Tensor))
+        return 0, not any(o.is_floating_point() or o.is_complex() for o in made)
     assert callable(counter)
     return counter(args, output), True
 

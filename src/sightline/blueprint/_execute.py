@@ -85,6 +85,9 @@ class _Executor:
     def leave(self, output: Any) -> None:
         """Nothing, either."""
 
+    def taken_out(self, args: tuple[Any, ...]) -> None:
+        """Nor here."""
+
     def visit(self, call: Call) -> Any:
         """Run it, by its rule if it has one, and keep its output if asked to."""
         self.ran[call.id] = None

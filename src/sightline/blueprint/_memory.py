@@ -16,6 +16,7 @@ from sightline.base import ArgumentError, did_you_mean
 from sightline.blueprint._calls import tensors_in, unwrapped
 from sightline.blueprint._graph import Blueprint
 from sightline.blueprint._record import attributes_kept
+from sightline.blueprint._shortcuts import run
 from sightline.blueprint._walk import in_mode
 
 OPTIMIZER_STATE = {"none": 0, "sgd": 0, "sgd_momentum": 1, "rmsprop": 1, "adam": 2, "adamw": 2, "nadam": 2}
@@ -111,10 +112,14 @@ class LiveBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]
         """Count a tensor that was there before; a memory once."""
         self._add(tensor)
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return False  # PyTorch's compiler would be imported to be told to look away: seconds
+
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
-        output = func(*args, **(kwargs or {}))
+        output = run(func, args, kwargs or {})
         for tensor in tensors_in(output):
             self._add(tensor)
         return output

@@ -12,14 +12,17 @@ from torch.nn.parameter import UninitializedBuffer, UninitializedParameter
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from sightline.base import ArgumentError
-from sightline.blueprint._calls import Call, Walk, tensors_in, unwrapped
+from sightline.blueprint._calls import ONE_AT_A_TIME, Call, Walk, tensors_in, unwrapped
 from sightline.blueprint._count import multiply_adds
 from sightline.blueprint._graph import Blueprint, ModuleCall, Node, Operation, Ref, Shape, Value
 from sightline.blueprint._settings import read_settings
+from sightline.blueprint._shortcuts import run
 from sightline.blueprint._trouble import explain
 from sightline.blueprint._walk import in_mode
 
-_DECIDING = frozenset({"aten._local_scalar_dense", "aten.nonzero", "aten.masked_select", "aten._unique2"})
+_DECIDING = frozenset(
+    {"aten._local_scalar_dense", "aten.nonzero", "aten.masked_select", "aten._unique2", "aten.equal"}
+)
 """Operations after which the numbers have their say in what runs."""
 
 
@@ -59,12 +62,17 @@ def record(
         >>> record(nn.Sequential(nn.Conv2d(3, 10, 5, padding=2), nn.ReLU()), (1, 3, 32, 32)).macs
         768000
     """
+    with torch.inference_mode(False):  # where composite operations would not be taken apart
+        return _checked(network, inputs, name, training=training)
+
+
+def _checked(network: nn.Module, inputs: Sequence[Any], name: str, *, training: bool) -> Blueprint:
     network = unwrapped(network)
     name = name or type(network).__name__
     for key, tensor in (*network.named_parameters(), *network.named_buffers()):
         if isinstance(tensor, UninitializedParameter | UninitializedBuffer):
             raise ArgumentError(f"{name} has a lazy layer that never saw an input: {key} has no shape yet")
-    given = [x if isinstance(x, Tensor) else torch.empty(tuple(x), device="meta") for x in inputs]
+    given = [_given(x, network) for x in inputs]
     try:
         return _record(network, given, name, training=training)
     except PassError as error:
@@ -85,8 +93,9 @@ def _record(network: nn.Module, given: Sequence[Tensor], name: str, *, training:
             raise
         why = str(error.__cause__ or error).strip().splitlines()[0]
     device = next((t.device for t in state.values()), torch.device("cpu"))
-    real = [x.to(device) if not x.is_meta else _numbers(x, device) for x in given]
-    kept = {key: t if isinstance(t, nn.Parameter) else t.clone() for key, t in state.items()}
+    real = [x.to(device, copy=True) if not x.is_meta else _numbers(x, device) for x in given]
+    copies = {id(t): _copy(t) for t in state.values()}
+    kept = {key: copies[id(t)] for key, t in state.items()}
     return _Recorder(network, name, "real", why).run(kept, real, training=training)
 
 
@@ -107,6 +116,20 @@ def _fits(network: nn.Module, given: Sequence[Tensor], *, training: bool) -> Cal
     return fits
 
 
+def _given(like: Any, network: nn.Module) -> Tensor:
+    """An input as it was given, or one of that shape in the network's number format."""
+    if isinstance(like, Tensor):
+        return like
+    if not isinstance(like, list | tuple | torch.Size) or not all(
+        isinstance(n, int) and n >= 0 for n in like
+    ):
+        raise ArgumentError(
+            f"an input must be a tensor or a shape of whole numbers, as (1, 3, 224, 224); it is {like!r}"
+        )
+    dtype = next((p.dtype for p in network.parameters() if p.is_floating_point()), None)
+    return torch.empty(tuple(like), dtype=dtype, device="meta")
+
+
 def _numbers(like: Tensor, device: torch.device) -> Tensor:
     """An input to try: noise, the same each time; zeros where only integers fit."""
     if not like.is_floating_point():
@@ -124,6 +147,11 @@ def _on_meta(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {key: seen[id(tensor)] for key, tensor in state.items()}
 
 
+def _copy(tensor: Tensor) -> Tensor:
+    copied = tensor.detach().clone()
+    return nn.Parameter(copied, requires_grad=False) if isinstance(tensor, nn.Parameter) else copied
+
+
 def _like(tensor: Tensor) -> Tensor:
     with torch.no_grad():
         on_meta = torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype, device="meta")
@@ -133,15 +161,26 @@ def _like(tensor: Tensor) -> Tensor:
 @contextlib.contextmanager
 def attributes_kept(network: nn.Module) -> Iterator[None]:
     """Every module's own attributes again as they are now: what a `forward` left is taken away."""
-    before = [(module, dict(module.__dict__)) for module in network.modules()]
+    held: list[Any] = [module.__dict__ for module in network.modules()]
+    held += [value for own in held for value in own.values() if isinstance(value, dict | list | set)]
+    tensors = [v for own in held if isinstance(own, dict) for v in own.values() if type(v) is Tensor]
+    before = [(content, content.copy()) for content in held]
+    numbers = [(tensor, tensor.detach().clone()) for tensor in tensors if not tensor.is_meta]
     try:
         yield
     finally:
-        for module, kept in before:
-            now = module.__dict__
-            if len(now) != len(kept) or any(now.get(key) is not value for key, value in kept.items()):
+        for now, kept in before:
+            if not _same_things(now, kept):
                 now.clear()
-                now.update(kept)
+                (now.extend if isinstance(now, list) else now.update)(kept)
+        for tensor, kept in numbers:
+            tensor.data.copy_(kept)
+
+
+def _same_things(a: Any, b: Any) -> bool:
+    """Whether two dicts, lists or sets hold the very same things in the same order."""
+    both = (a.values(), b.values()) if isinstance(a, dict) else (a, b)
+    return len(a) == len(b) and all(x is y for x, y in zip(*both, strict=True))
 
 
 class _Operations(TorchDispatchMode):  # type: ignore[no-untyped-call]
@@ -151,10 +190,14 @@ class _Operations(TorchDispatchMode):  # type: ignore[no-untyped-call]
         super().__init__()  # type: ignore[no-untyped-call]
         self._told = told
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return False  # PyTorch's compiler would be imported to be told to look away: seconds
+
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
-        output = func(*args, **(kwargs or {}))
+        output = run(func, args, kwargs or {})
         self._told(func, args, kwargs or {}, output)
         return output
 
@@ -196,6 +239,7 @@ class _Recorder:
             self._made_by[value] = -1 - k
         outputs: tuple[int, ...] = ()
         with (
+            ONE_AT_A_TIME,
             torch.no_grad(),
             torch.random.fork_rng(devices=[]),
             in_mode(network, training=training),
@@ -205,25 +249,27 @@ class _Recorder:
                 with self._walk.watching(), _Operations(self._operation):
                     result = torch.func.functional_call(network, state, tuple(inputs))
             except Exception as error:  # the network may be a user's, and fail in any way
-                raise PassError(
-                    *self._message(error, inputs), self._blueprint((), training), self._trouble
-                ) from error
+                message = self._message(error, inputs)
+                raise PassError(*message, self._blueprint((), training), self._trouble) from error
             outputs = tuple(self._read(t)[0] for t in tensors_in(result))
         return self._blueprint(outputs, training)
 
     def _message(self, error: Exception, inputs: Sequence[Tensor]) -> tuple[str, str]:
-        call = self._trouble
-        path, owner = self._walk.here
+        failure = self._walk.failure
+        path, owner, call = "", self._network, None
+        if failure is not None and failure[0] is error:
+            _, path, owner, call = failure
+        self._trouble = call
         where = f"{path or 'the network itself'} ({type(owner).__name__})"
         if call is not None:
             where = (
-                f"layer {call.path} ({type(call.module).__name__})"
+                f"layer {call.path or 'the network itself'} ({type(call.module).__name__})"
                 if call.module
                 else f"{call.kind} in {where}"
             )
         given = "" if call is None else "".join(f" given {by_x(t.shape)}" for t in tensors_in(call.args[:1]))
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        sizes = " and ".join(by_x(x.shape) for x in inputs)
+        sizes = " and ".join(by_x(x.shape) for x in inputs) or "nothing"
         return f"{self._name} cannot take an input of {sizes}: {where}{given}", reason
 
     def _blueprint(self, outputs: tuple[int, ...], training: bool) -> Blueprint:
@@ -298,7 +344,10 @@ class _Recorder:
             names = tuple(dict.fromkeys(n for v in reads for n in self._names(v)))
             for value in made:
                 self._weights_of[value] = names
-        if name in _DECIDING and from_input:
+        masks = name.startswith("aten.index") and any(
+            t.dtype in (torch.bool, torch.uint8) for t in tensors_in(args[1:2])
+        )
+        if (name in _DECIDING or masks) and from_input:
             path, _ = self._walk.here
             self._deciding[self._current.id if self._current else path or self._name] = None
         if made or macs:
@@ -343,8 +392,9 @@ class _Recorder:
         reads = [v for t in given for v in self._read(t)]
         try:
             output = call.run()
-        except BaseException:
-            self._trouble = self._trouble or call
+        except Exception as error:
+            self._current = outer
+            self._walk.failed(error, call)
             raise
         made = []
         results = list(tensors_in(output))
@@ -373,6 +423,11 @@ class _Recorder:
                 call.id, call.kind, call.path, call.owner, call.module is not None, reads, made, start
             )
         return output
+
+    def taken_out(self, args: tuple[Any, ...]) -> None:
+        """Numbers leave PyTorch: what is made of them is not followed."""
+        if any(self._was_from_input(t) for t in tensors_in(args)):
+            self._deciding[self._walk.here[0] or self._name] = None
 
     def _wrote(self, start: int) -> bool:
         return any(operation.mutates for operation in self._operations[start:])

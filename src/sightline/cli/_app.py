@@ -7,8 +7,11 @@ from collections.abc import Callable
 import typer
 
 from sightline._version import __version__
+from sightline.cli._convolve import convolve
+from sightline.cli._design import design
 from sightline.cli._evaluate import evaluate
 from sightline.cli._fetch import fetch
+from sightline.cli._filter import filter_
 from sightline.cli._models import models
 from sightline.cli._predict import predict
 from sightline.cli._train import demo, train
@@ -19,6 +22,9 @@ VERBS: dict[str, Callable[..., None]] = {
     "evaluate": evaluate,
     "predict": predict,
     "models": models,
+    "design": design,
+    "convolve": convolve,
+    "filter": filter_,
     "fetch": fetch,
 }
 

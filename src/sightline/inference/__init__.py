@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     from sightline.inference._predictor import Prediction as Prediction
     from sightline.inference._predictor import Predictor as Predictor
     from sightline.inference._predictor import load_predictor as load_predictor
+    from sightline.inference._describe import NetworkAt as NetworkAt
+    from sightline.inference._describe import network_at as network_at
+    from sightline.inference._describe import record_model as record_model
     from sightline.inference._resolve import ResolvedModel as ResolvedModel
     from sightline.inference._resolve import resolve as resolve
     from sightline.inference._resolve import starting_weights as starting_weights
@@ -21,6 +24,7 @@ __getattr__, __dir__, __all__ = lazy_exports(
     {
         "_assumed": ("Belongings", "assumed_header", "read_belongings"),
         "_create": ("create_model",),
+        "_describe": ("NetworkAt", "network_at", "record_model"),
         "_predictor": ("Prediction", "Predictor", "load_predictor"),
         "_resolve": ("ResolvedModel", "resolve", "starting_weights"),
     },

@@ -1,0 +1,366 @@
+"""Shapes of some operations without PyTorch's own `meta` kernels, where those are slow.
+
+Those kernels are Python here, and their first call imports a symbolic algebra or a compiler: seconds, for what
+is one line of arithmetic. What is not plain (another layout or type, numbers that do not fit) goes to
+PyTorch, whose errors are the ones to be told. A test holds every shortcut to PyTorch's own answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from sightline.reference import transposed_output, window_output
+
+_Shortcut = Callable[..., Any]
+
+
+def run(function: Any, args: tuple[Any, ...], kwargs: Any) -> Any:
+    """What an operation returns: by a shortcut on `meta`, else by PyTorch.
+
+    Args:
+        function: As PyTorch's dispatcher hands it over.
+        args: Its arguments.
+        kwargs: Its keywords.
+    """
+    shortcut = _SHORTCUTS.get(function)
+    if shortcut is not None and not kwargs:
+        output = shortcut(*args)
+        if output is not None:
+            return output
+    return function(*args, **kwargs)
+
+
+def _plain(*tensors: Any) -> bool:
+    """Whether all are floats of one type on `meta`, laid out in order."""
+    there = [t for t in tensors if t is not None]
+    return all(
+        isinstance(t, Tensor) and t.is_meta and t.is_contiguous() and t.dtype == there[0].dtype
+        and t.is_floating_point() and t.numel() > 0
+        for t in there
+    )  # fmt: skip
+
+
+def _new(like: Tensor, shape: Sequence[int], dtype: torch.dtype | None = None) -> Tensor:
+    return torch.empty(tuple(shape), dtype=dtype or like.dtype, device="meta")
+
+
+def _alike(given: Tensor, *more: Any) -> Tensor | None:
+    """Of an operation that changes numbers alone."""
+    return _new(given, given.shape) if _plain(given) or _expanded(given) else None
+
+
+def _expanded(given: Tensor) -> bool:
+    """Whether it is a plain tensor with some axes repeated."""
+    strides = [s for s in given.stride() if s]
+    return (
+        given.is_meta and given.is_floating_point() and given.numel() > 0 and 0 in given.stride()
+        and strides == sorted(strides, reverse=True)
+    )  # fmt: skip
+
+
+def _itself(given: Tensor, *more: Any) -> Tensor | None:
+    """Of the same in place."""
+    return given if _plain(given) else None
+
+
+def _like_second(gradient: Tensor, given: Tensor, *more: Any) -> Tensor | None:
+    """Of a gradient through an operation that changes numbers alone."""
+    return _new(given, given.shape) if _plain(gradient, given) else None
+
+
+def _binary(first: Tensor, second: Any, *more: Any) -> Tensor | None:
+    """Of two tensors, or a tensor and a number, element by element."""
+    if isinstance(second, Tensor):
+        if not _plain(first, second) or bool(first.dim()) != bool(second.dim()):
+            return None
+        shape = _broadcast(first.shape, second.shape)
+        return None if shape is None else _new(first, shape)
+    return _new(first, first.shape) if _plain(first) and isinstance(second, int | float) else None
+
+
+def _binary_in_place(first: Tensor, second: Any, *more: Any) -> Tensor | None:
+    if isinstance(second, Tensor):
+        fits = _plain(first, second) and _broadcast(first.shape, second.shape) == tuple(first.shape)
+        return first if fits else None
+    return first if _plain(first) and isinstance(second, int | float) else None
+
+
+def _broadcast(a: Sequence[int], b: Sequence[int]) -> tuple[int, ...] | None:
+    n = max(len(a), len(b))
+    pairs = zip((1,) * (n - len(a)) + tuple(a), (1,) * (n - len(b)) + tuple(b), strict=True)
+    found = []
+    for x, y in pairs:
+        if x != y and 1 not in (x, y):
+            return None
+        found.append(max(x, y))
+    return tuple(found)
+
+
+def _windows(
+    given: Tensor, kernel: list[int], stride: list[int], padding: list[int], dilation: list[int], ceil: bool
+) -> tuple[int, ...] | None:
+    if given.dim() != 4 or not _plain(given):
+        return None
+    kernel, padding, dilation = (s * 2 if len(s) == 1 else s for s in (kernel, padding, dilation))
+    stride = (stride * 2 if len(stride) == 1 else stride) or kernel
+    if any(2 * p > k for p, k in zip(padding, kernel, strict=True)):
+        return None
+    axes = zip(given.shape[2:], kernel, stride, padding, dilation, strict=True)
+    out = [window_output(n, k, s, p, d, ceil=ceil).value for n, k, s, p, d in axes]
+    return None if min(out) < 1 else (*given.shape[:2], *out)
+
+
+def _max_pool(
+    given: Tensor, kernel: list[int], stride: list[int] = [], padding: list[int] = [0],  # noqa: B006
+    dilation: list[int] = [1], ceil: bool = False,  # noqa: B006
+) -> tuple[Tensor, Tensor] | None:  # fmt: skip
+    shape = _windows(given, kernel, stride, padding, dilation, ceil)
+    return None if shape is None else (_new(given, shape), _new(given, shape, torch.int64))
+
+
+def _average_pool(
+    given: Tensor, kernel: list[int], stride: list[int] = [], padding: list[int] = [0], ceil: bool = False,  # noqa: B006
+    *more: Any,
+) -> Tensor | None:  # fmt: skip
+    shape = _windows(given, kernel, stride, padding, [1], ceil)
+    return None if shape is None else _new(given, shape)
+
+
+def _reduced(given: Tensor, dims: list[int] | None = None, keep: bool = False) -> Tensor | None:
+    if not _plain(given) or not dims or not given.dim():
+        return None
+    gone = {d % given.dim() for d in dims}
+    sizes = enumerate(given.shape)
+    return _new(given, [1 if d in gone else n for d, n in sizes if keep or d not in gone])
+
+
+def _joined(tensors: list[Tensor], dim: int = 0) -> Tensor | None:
+    if not tensors or not _plain(*tensors) or len({t.dim() for t in tensors}) != 1 or not tensors[0].dim():
+        return None
+    dim %= tensors[0].dim()
+    others = {tuple(n for d, n in enumerate(t.shape) if d != dim) for t in tensors}
+    if len(others) != 1:
+        return None
+    shape = list(tensors[0].shape)
+    shape[dim] = sum(t.shape[dim] for t in tensors)
+    return _new(tensors[0], shape)
+
+
+def _matrix(t: Any, dims: int) -> bool:
+    return isinstance(t, Tensor) and t.is_meta and t.dim() == dims and t.is_floating_point() and t.numel() > 0
+
+
+def _product(first: Tensor, second: Tensor) -> Tensor | None:
+    if not _matrix(first, 2) or not _matrix(second, 2) or first.dtype != second.dtype:
+        return None
+    return _new(first, (first.shape[0], second.shape[1])) if first.shape[1] == second.shape[0] else None
+
+
+def _added_product(bias: Tensor, first: Tensor, second: Tensor) -> Tensor | None:
+    product = _product(first, second)
+    if product is None or bias.dtype != first.dtype or not bias.is_meta:
+        return None
+    return product if _broadcast(bias.shape, product.shape) == tuple(product.shape) else None
+
+
+def _batched_product(first: Tensor, second: Tensor) -> Tensor | None:
+    if not _matrix(first, 3) or not _matrix(second, 3) or first.dtype != second.dtype:
+        return None
+    fits = first.shape[0] == second.shape[0] and first.shape[2] == second.shape[1]
+    return _new(first, (*first.shape[:2], second.shape[2])) if fits else None
+
+
+def _softmax(given: Tensor, dim: int, half_to_float: bool) -> Tensor | None:
+    fits = _plain(given) and not half_to_float and -given.dim() <= dim < given.dim()
+    return _new(given, given.shape) if fits else None
+
+
+def _softmax_backward(gradient: Tensor, output: Tensor, dim: int, dtype: torch.dtype) -> Tensor | None:
+    return _new(output, output.shape) if _plain(gradient, output) and dtype == output.dtype else None
+
+
+def _nll_loss(
+    given: Tensor, target: Tensor, weight: Tensor | None, reduction: int, ignore: int
+) -> tuple[Tensor, Tensor] | None:
+    if not _plain(given) or given.dim() != 2 or weight is not None or reduction == 0:
+        return None
+    if tuple(target.shape) != (given.shape[0],):
+        return None
+    return _new(given, ()), _new(given, ())
+
+
+def _convolution(
+    given: Tensor, weight: Tensor, bias: Tensor | None, stride: list[int], padding: list[int], dilation: list[int],
+    transposed: bool, output_padding: list[int], groups: int,
+) -> Tensor | None:  # fmt: skip
+    axes = weight.dim() - 2
+    if not _plain(given, weight, bias) or given.dim() != weight.dim():
+        return None
+    stride, padding, dilation = (s * axes if len(s) == 1 else s for s in (stride, padding, dilation))
+    more = output_padding * axes if len(output_padding) == 1 else output_padding
+    sizes, kernel = given.shape[2:], weight.shape[2:]
+    if transposed:
+        channels = weight.shape[1] * groups
+        fits = given.shape[1] == weight.shape[0] and given.shape[1] % groups == 0
+        windows = zip(sizes, kernel, stride, padding, more, dilation, strict=True)
+        out = [transposed_output(n, k, s, p, o, d).value for n, k, s, p, o, d in windows]
+        fits = fits and all(o < max(s, d) for o, s, d in zip(more, stride, dilation, strict=True))
+    else:
+        channels = weight.shape[0]
+        fits = given.shape[1] == weight.shape[1] * groups and channels % groups == 0
+        windows = zip(sizes, kernel, stride, padding, dilation, strict=True)
+        out = [window_output(n, k, s, p, d).value for n, k, s, p, d in windows]
+    fits = fits and (bias is None or tuple(bias.shape) == (channels,))
+    if not fits or min(out) < 1 or min(given.shape) < 1:
+        return None
+    return _new(given, (given.shape[0], channels, *out))
+
+
+def _convolution_backward(
+    gradient: Tensor, given: Tensor, weight: Tensor, bias_sizes: list[int] | None, stride: list[int],
+    padding: list[int], dilation: list[int], transposed: bool, output_padding: list[int], groups: int,
+    wanted: list[bool],
+) -> tuple[Tensor | None, Tensor | None, Tensor | None] | None:  # fmt: skip
+    if not _plain(given, weight):
+        return None
+    channels = weight.shape[1] * groups if transposed else weight.shape[0]
+    return (
+        _new(given, given.shape) if wanted[0] else None,
+        _new(weight, weight.shape) if wanted[1] else None,
+        _new(gradient, (channels,)) if wanted[2] else None,
+    )
+
+
+def _batch_norm(
+    given: Tensor, weight: Tensor | None, bias: Tensor | None, mean: Tensor | None, var: Tensor | None,
+    training: bool, momentum: float, eps: float,
+) -> tuple[Tensor, Tensor, Tensor] | None:  # fmt: skip
+    if not _plain(given, weight, bias, mean, var) or given.dim() < 2 or given.dtype != torch.float32:
+        return None
+    channels = given.shape[1]
+    if any(t is not None and tuple(t.shape) != (channels,) for t in (weight, bias, mean, var)):
+        return None
+    statistics = (channels,) if training else (0,)
+    return _new(given, given.shape), _new(given, statistics), _new(given, statistics)
+
+
+def _batch_norm_backward(
+    gradient: Tensor, given: Tensor, weight: Tensor | None, mean: Any, var: Any, save_mean: Any, save_invstd: Any,
+    training: bool, eps: float, wanted: list[bool],
+) -> tuple[Tensor | None, Tensor | None, Tensor | None] | None:  # fmt: skip
+    if not _plain(given, weight):
+        return None
+    channels = (given.shape[1],)
+    return (
+        _new(given, given.shape) if wanted[0] else None,
+        _new(given, channels) if wanted[1] else None,
+        _new(given, channels) if wanted[2] else None,
+    )
+
+
+def _adaptive_average(given: Tensor, size: list[int]) -> Tensor | None:
+    if not _plain(given) or given.dim() != 4 or min(given.shape) < 1 or min(size) < 1:
+        return None
+    return _new(given, (*given.shape[:2], *size))
+
+
+def _layer_norm(
+    given: Tensor, shape: list[int], weight: Tensor | None, bias: Tensor | None, eps: float
+) -> tuple[Tensor, Tensor, Tensor] | None:
+    if not _plain(given, weight, bias) or given.dtype != torch.float32 or not shape:
+        return None
+    if tuple(given.shape[-len(shape) :]) != tuple(shape):
+        return None
+    if any(t is not None and tuple(t.shape) != tuple(shape) for t in (weight, bias)):
+        return None
+    statistics = (*given.shape[: -len(shape)], *(1 for _ in shape))
+    return _new(given, given.shape), _new(given, statistics), _new(given, statistics)
+
+
+_A = torch.ops.aten
+_SHORTCUTS: dict[Any, _Shortcut] = {
+    **dict.fromkeys(
+        (
+            _A.relu.default,
+            _A.silu.default,
+            _A.gelu.default,
+            _A.sigmoid.default,
+            _A.tanh.default,
+            _A.leaky_relu.default,
+            _A.elu.default,
+            _A.hardtanh.default,
+            _A.hardswish.default,
+            _A.hardsigmoid.default,
+            _A.neg.default,
+            _A.exp.default,
+            _A.sqrt.default,
+            _A.rsqrt.default,
+            _A.pow.Tensor_Scalar,
+            _A.add.Scalar,
+            _A.mul.Scalar,
+            _A.div.Scalar,
+            _A.clone.default,
+            _A.empty_like.default,
+            _A.ones_like.default,
+            _A.zeros_like.default,
+        ),
+        _alike,
+    ),
+    **dict.fromkeys(
+        (
+            _A.relu_.default,
+            _A.silu_.default,
+            _A.hardtanh_.default,
+            _A.hardswish_.default,
+            _A.leaky_relu_.default,
+            _A.bernoulli_.float,
+            _A.div_.Scalar,
+            _A.mul_.Scalar,
+            _A.add_.Scalar,
+            _A.fill_.Scalar,
+            _A.zero_.default,
+        ),
+        _itself,
+    ),
+    **dict.fromkeys(
+        (
+            _A.threshold_backward.default,
+            _A.hardtanh_backward.default,
+            _A.silu_backward.default,
+            _A.gelu_backward.default,
+            _A.leaky_relu_backward.default,
+            _A.max_pool2d_with_indices_backward.default,
+            _A.avg_pool2d_backward.default,
+            _A._adaptive_avg_pool2d_backward.default,
+            _A.sigmoid_backward.default,
+            _A.tanh_backward.default,
+            _A.nll_loss_backward.default,
+        ),
+        _like_second,
+    ),
+    **dict.fromkeys((_A.add.Tensor, _A.sub.Tensor, _A.mul.Tensor, _A.div.Tensor), _binary),
+    **dict.fromkeys((_A.add_.Tensor, _A.sub_.Tensor, _A.mul_.Tensor, _A.div_.Tensor), _binary_in_place),
+    _A.convolution.default: _convolution,
+    _A.convolution_backward.default: _convolution_backward,
+    _A.native_batch_norm.default: _batch_norm,
+    _A.native_batch_norm_backward.default: _batch_norm_backward,
+    _A._adaptive_avg_pool2d.default: _adaptive_average,
+    _A.native_layer_norm.default: _layer_norm,
+    _A.max_pool2d_with_indices.default: _max_pool,
+    _A.avg_pool2d.default: _average_pool,
+    _A.mean.dim: _reduced,
+    _A.sum.dim_IntList: _reduced,
+    _A.cat.default: _joined,
+    _A.mm.default: _product,
+    _A.addmm.default: _added_product,
+    _A.bmm.default: _batched_product,
+    _A._softmax.default: _softmax,
+    _A._log_softmax.default: _softmax,
+    _A._log_softmax_backward_data.default: _softmax_backward,
+    _A._softmax_backward_data.default: _softmax_backward,
+    _A.nll_loss_forward.default: _nll_loss,
+}

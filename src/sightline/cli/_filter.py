@@ -1,0 +1,316 @@
+"""`sightline filter`: a classic kernel over a photograph."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from sightline.cli._console import handled, print_json
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+    from PIL import Image
+
+    from sightline.reference import Kernel
+
+EMBEDDED = ("china", "flower")
+
+
+@handled
+def filter_(
+    image: Annotated[
+        str | None, typer.Argument(help="A file, or china, flower (photographs), digit:0 to digit:1796.")
+    ] = None,
+    kernel: Annotated[
+        str | None,
+        typer.Argument(help="A name (see --list), box:5, gaussian:4, or a matrix: '0,-1,0;-1,5,-1;0,-1,0'."),
+    ] = None,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="A PNG file; filtered.png.")] = None,
+    pad: Annotated[
+        str, typer.Option(help="Beyond the image: reflect, replicate, circular, zeros; or valid.")
+    ] = "reflect",
+    true: Annotated[
+        bool, typer.Option("--true", help="Convolve: turn the kernel, as the formula says.")
+    ] = False,
+    signed: Annotated[
+        bool, typer.Option("--signed", help="Negative answers on a signed scale, of sharpen too.")
+    ] = False,
+    sheet: Annotated[
+        bool, typer.Option("--sheet", help="The lecture's whole table of kernels on one page.")
+    ] = False,
+    list_: Annotated[bool, typer.Option("--list", help="List the kernels.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="JSON on standard output: one object.")] = False,
+) -> None:
+    """Lay a kernel on every pixel of an image and write the answer as a PNG.
+
+    A kernel with negative weights can answer below 0: mid grey is then 0, darker is negative. If its weights
+    add up to 1, as sharpen's, the answer is an image, cut to 0 to 255. Colours are filtered one by one.
+
+    Of a kernel of even size, the pixel lies under the last weight before the middle. A matrix may have
+    fractions, and a factor before it: '1/9*1,1,1;1,1,1;1,1,1'. Put -- before one that starts with a minus.
+    """
+    from sightline.base import ArgumentError
+
+    if list_:
+        _list(json)
+        return
+    if image is None:
+        raise ArgumentError("IMAGE is missing; give a file, china or flower, or --list")
+    whole_table = sheet or kernel == "lecture"
+    if whole_table and (json or (sheet and kernel is not None)):
+        raise ArgumentError("--sheet draws the lecture's kernels; it takes neither a KERNEL nor --json")
+    if kernel is None and not whole_table:
+        raise ArgumentError("KERNEL is missing; give a name or a matrix, or --sheet; --list lists the names")
+    path = output or Path("sheet.png" if whole_table else "filtered.png")
+    if path.suffix.lower() != ".png":
+        raise ArgumentError(f"--output {path} must end in .png")
+    if whole_table:
+        _sheet(image, path, pad, true, signed)
+    else:
+        assert kernel is not None
+        _one(image, kernel, path, pad, true, signed, json)
+
+
+def _one(image: str, kernel: str, path: Path, pad: str, true: bool, signed: bool, json: bool) -> None:
+    from sightline.reference import filter_image
+    from sightline.reference import kernel as read_kernel
+
+    found = read_kernel(kernel)
+    pixels = read_picture(image)
+    response = filter_image(pixels, found.matrix, padding=_checked(pad), flip=true)
+    shown, low, high, scale = _to_grey_levels(response, found, signed)
+    save_png(shown, path)
+    computed = computed_text(found, true)
+    if json:
+        print_json(
+            {
+                "image": image,
+                "input_shape": _channels_first(pixels.shape),
+                "output_shape": _channels_first(response.shape),
+                "kernel": found.matrix.tolist(),
+                "kernel_name": found.name,
+                "computed": "convolution" if true else "cross-correlation",
+                "padding": pad,
+                "minimum": low,
+                "maximum": high,
+                "scale": scale,
+                "output": str(path),
+            }
+        )
+        return
+    size = f"{response.shape[0]}x{response.shape[1]}"
+    print(f"{image}, {_described(pixels)}; {found.name}: {found.what}")
+    rows, columns = found.matrix.shape
+    print(f"kernel {found.text if found.matrix.size <= 49 else f'{rows}x{columns}'}{_anchor(found)}")
+    print(computed)
+    print(f"answers from {low:.6g} to {high:.6g}; {_scale_text(scale, response, low, high)}")
+    print(f"{path}: {size}, {'grey' if response.ndim == 2 else 'colour'}")
+
+
+def _checked(pad: str) -> str:
+    from sightline.base import ArgumentError, did_you_mean
+
+    known = ("reflect", "replicate", "circular", "zeros", "valid")
+    if pad not in known:
+        raise ArgumentError(
+            f"--pad is {pad!r}; it must be one of {', '.join(known)}; {did_you_mean(pad, known)}"
+        )
+    return pad
+
+
+def computed_text(kernel: Kernel, true: bool) -> str:
+    """In one line: which of the two was computed, and whether it matters."""
+    symmetric = "a half turn leaves the kernel as it is, so that both are the same here"
+    if true:
+        other = symmetric if kernel.is_symmetric else "layers do not turn it: without --true"
+        return f"convolution, the formula: the kernel is turned by half a turn; {other}"
+    other = symmetric if kernel.is_symmetric else "the formula of convolution turns the kernel first: --true"
+    return f"cross-correlation, which layers compute; {other}"
+
+
+def _anchor(kernel: Kernel) -> str:
+    rows, columns = kernel.matrix.shape
+    if rows % 2 and columns % 2:
+        return ""
+    return f"; of even size: the pixel lies under row {(rows - 1) // 2}, column {(columns - 1) // 2} (from 0)"
+
+
+def _to_grey_levels(
+    response: NDArray[np.float32], kernel: Kernel, signed: bool
+) -> tuple[NDArray[np.uint8], float, float, str]:
+    """Answers as grey levels 0 to 255, with their range and the scale, `clip` or `signed`.
+
+    Where there are negative answers, the scale is signed, unless the weights add up to 1: then the answer is
+    an image again, and what lies outside 0 to 255 is cut.
+    """
+    import numpy as np
+
+    low, high = float(response.min()), float(response.max())
+    keeps = abs(float(kernel.matrix.sum()) - 1) < 1e-6 and not signed
+    if low < -0.5 and not keeps:  # less is rounding
+        levels = response * np.float32(127 / max(-low, high))
+        levels += 128.5
+        return levels.astype(np.uint8), low, high, "signed"
+    levels = np.clip(response, 0, 255)
+    levels += 0.5
+    return levels.astype(np.uint8), low, high, "clip"
+
+
+def _scale_text(scale: str, response: NDArray[np.float32], low: float, high: float) -> str:
+    if scale == "signed":
+        most = max(-low, high)
+        return f"signed grey scale: mid grey (128) is 0, black {-most:.6g}, white {most:.6g}"
+    below, above = int((response < -0.5).sum()), int((response > 255.5).sum())
+    if not below and not above:
+        return "shown as they are, 0 to 255"
+    text = f"shown as they are, 0 to 255: {below:,} values below are cut to 0, {above:,} above to 255"
+    return text + ("; --signed shows them" if below else "")
+
+
+def read_picture(text: str) -> NDArray[np.uint8]:
+    """An image file, or one that comes with scikit-learn: (H, W) or (H, W, 3), uint8."""
+    from sightline.base import ArgumentError, DataError, did_you_mean
+    from sightline.imaging import UnreadableImageError, decode_array
+
+    path = Path(text)
+    if text in EMBEDDED and not path.exists():
+        path = _sklearn_file(f"datasets/images/{text}.jpg")
+    elif text.startswith("digit") and not path.exists():
+        return _digit(text)
+    if not path.exists():
+        names = [*EMBEDDED, "digit:0"]
+        raise ArgumentError(f"IMAGE {text} is no file, nor an embedded picture; {did_you_mean(text, names)}")
+    if path.is_dir():
+        raise ArgumentError(f"IMAGE {text} is a folder; give one image")
+    try:
+        content = path.read_bytes()
+        pixels = decode_array(content, 1 if _is_grey(content) else 3)
+    except (UnreadableImageError, OSError) as error:
+        raise DataError(f"cannot read {text}: {getattr(error, 'strerror', None) or error}") from error
+    return pixels[:, :, 0] if pixels.shape[2] == 1 else pixels
+
+
+def _is_grey(content: bytes) -> bool:
+    """By its header; what is broken is said when it is decoded."""
+    import io
+
+    from PIL import Image
+
+    try:
+        with Image.open(io.BytesIO(content)) as image:
+            return image.mode in ("1", "L", "LA", "La")
+    except Exception:  # a broken header fails in any way
+        return False
+
+
+def _digit(text: str) -> NDArray[np.uint8]:
+    """A handwritten digit, 8x8, its 17 levels spread over 0 to 255."""
+    import gzip
+
+    import numpy as np
+
+    from sightline.base import ArgumentError
+
+    number = text.removeprefix("digit").removeprefix(":") or "0"
+    with gzip.open(_sklearn_file("datasets/data/digits.csv.gz"), "rt") as file:
+        lines = file.read().splitlines()
+    if not number.isdecimal() or int(number) >= len(lines):
+        raise ArgumentError(f"IMAGE is {text!r}; digits are digit:0 to digit:{len(lines) - 1}")
+    levels = np.array([float(value) for value in lines[int(number)].split(",")[:64]])
+    return np.rint(levels * (255 / 16)).astype(np.uint8).reshape(8, 8)
+
+
+def _sklearn_file(name: str) -> Path:
+    """A file inside scikit-learn, which is not imported for it: that takes longer than the filter."""
+    import importlib.util
+
+    from sightline.base import DataError
+
+    found = importlib.util.find_spec("sklearn")
+    path = Path(found.origin or "").parent / name if found is not None else Path(name)
+    if not path.is_file():
+        raise DataError(f"the embedded picture {Path(name).name} is not there; install scikit-learn")
+    return path
+
+
+def save_png(pixels: NDArray[np.uint8], path: Path) -> None:
+    """Write grey levels or colours as a PNG, whole or not at all."""
+    from PIL import Image
+
+    _write(Image.fromarray(pixels), path)
+
+
+def _write(image: Image.Image, path: Path) -> None:
+    from sightline.base import write_with
+
+    # Level 1: a third of the time of the default, for a file little larger.
+    write_with(path, lambda partial: image.save(partial, format="PNG", compress_level=1))
+
+
+def _list(json: bool) -> None:
+    from sightline.reference import KERNEL_NAMES, LECTURE_KERNELS
+    from sightline.reference import kernel as read_kernel
+
+    kernels = [read_kernel(name) for name in KERNEL_NAMES]
+    if json:
+        print_json([{"name": k.name, "kernel": k.matrix.tolist(), "what": k.what} for k in kernels])
+        return
+    for found in kernels:
+        of_table = "lecture" if found.name in LECTURE_KERNELS else ""
+        print(f"{found.name:<10} {of_table:<8} {found.text:<38} {found.what}")
+    print("lecture: in its table, whose edge kernels are numbered from above; sharpen has no label there")
+
+
+def _sheet(image: str, path: Path, pad: str, true: bool, signed: bool) -> None:
+    """The lecture's table as one picture: the image, and what each kernel makes of it."""
+    import numpy as np
+    from PIL import Image, ImageDraw, ImageFont
+
+    from sightline.base import INK
+    from sightline.reference import LECTURE_KERNELS, filter_image
+    from sightline.reference import kernel as read_kernel
+
+    pixels = read_picture(image)
+    width, gap, text_height, columns = 400, 24, 64, 4
+    source = Image.fromarray(pixels)
+    height = max(1, round(width * source.height / source.width))
+    if source.width > width:
+        source = source.resize((width, height), Image.Resampling.LANCZOS)
+    small = np.asarray(source)
+    shown_as = f"filtered at {source.height}x{source.width}"
+    cells: list[tuple[str, str, Any]] = [(f"input, {_described(pixels)}", shown_as, small)]
+    for name in LECTURE_KERNELS:
+        found = read_kernel(name)
+        response = filter_image(small, found.matrix, padding=_checked(pad), flip=true)
+        shown, low, high, scale = _to_grey_levels(response, found, signed)
+        cut = "cut to 0 to 255" if low < -0.5 or high > 255.5 else "as it is"
+        kind = "mid grey is 0" if scale == "signed" else cut
+        cells.append((f"{name}   {found.text}", f"from {low:.4g} to {high:.4g}, {kind}", shown))
+    page = Image.new(
+        "RGB",
+        (gap + columns * (width + gap), gap + -(-len(cells) // columns) * (height + text_height + gap)),
+        "white",
+    )
+    draw, font = ImageDraw.Draw(page), ImageFont.load_default(15)
+    for number, (title, note, array) in enumerate(cells):
+        left = gap + number % columns * (width + gap)
+        top = gap + number // columns * (height + text_height + gap)
+        picture = Image.fromarray(array).convert("RGB").resize((width, height), Image.Resampling.NEAREST)
+        page.paste(picture, (left, top))
+        for line, text in enumerate((title, note)):
+            draw.text((left, top + height + 6 + 20 * line), text, fill=INK, font=font)
+    _write(page, path)
+    print(f"{path}: {image} under the {len(LECTURE_KERNELS)} kernels of the lecture's table")
+    print("signed answers: mid grey is 0, each picture on a scale of its own")
+    print("a half turn leaves each of them as it is: convolution and cross-correlation are the same")
+
+
+def _described(pixels: NDArray[np.uint8]) -> str:
+    return f"{pixels.shape[0]}x{pixels.shape[1]} {'grey' if pixels.ndim == 2 else 'colour'}"
+
+
+def _channels_first(shape: tuple[int, ...]) -> list[int]:
+    return [shape[2] if len(shape) == 3 else 1, *shape[:2]]
