@@ -28,9 +28,11 @@ if TYPE_CHECKING:
     from sightline.blueprint._reach import reach as reach
     from sightline.blueprint._record import PassError as PassError
     from sightline.blueprint._record import record as record
+    from sightline.blueprint._slide import slide_text as slide_text
     from sightline.blueprint._summary import Layer as Layer
     from sightline.blueprint._summary import Summary as Summary
     from sightline.blueprint._summary import summarize as summarize
+    from sightline.blueprint._table import megabytes as megabytes
     from sightline.blueprint._walk import first_non_finite as first_non_finite
     from sightline.blueprint._walk import in_mode as in_mode
     from sightline.blueprint._walk import output_shape as output_shape
@@ -76,11 +78,13 @@ __getattr__, __dir__, __all__ = lazy_exports(
             "PassError",
             "record",
         ),
+        "_slide": ("slide_text",),
         "_summary": (
             "Layer",
             "Summary",
             "summarize",
         ),
+        "_table": ("megabytes",),
         "_walk": (
             "first_non_finite",
             "in_mode",

@@ -15,6 +15,8 @@ from sightline.blueprint._reach import reach
 from sightline.blueprint._record import record
 from sightline.reference import window_lost
 
+_MOST_RUNS = 4
+
 
 @dataclasses.dataclass(frozen=True)
 class LostPixels:
@@ -105,13 +107,14 @@ def nearest_lossless(
 
 
 def lost_findings(
-    blueprint: Blueprint, nearest: tuple[int | None, int | None] = (None, None)
+    blueprint: Blueprint, nearest: tuple[int | None, int | None] = (None, None), *, strict: bool = False
 ) -> list[Finding]:
-    """What is lost, as findings: of the whole network first, then of single layers.
+    """What the whole network loses, as a finding; none where all is seen.
 
     Args:
         blueprint: Of one recorded pass.
         nearest: Sizes that lose nothing, from `nearest_lossless`.
+        strict: Make it an error, as the lecture does, rather than a warning.
     """
     found = []
     lost = lost_pixels(blueprint)
@@ -119,7 +122,7 @@ def lost_findings(
         sizes = " or ".join(str(s) for s in nearest if s is not None)
         found.append(
             Finding(
-                level="warning",
+                level="error" if strict else "warning",
                 where=f"{blueprint.name}, input {'x'.join(map(str, blueprint.input_shapes[0][2:]))}",
                 what="; ".join(
                     f"{ranges(rows)} of the {axis} never reach the output"
@@ -141,11 +144,11 @@ def axis_names(count: int) -> tuple[str, ...]:
 
 
 def ranges(numbers: tuple[int, ...]) -> str:
-    """Numbers as runs.
+    """Numbers as runs, or how many there are where that would be long.
 
     Example:
-        >>> ranges((0, 1, 2, 7))
-        '0-2, 7'
+        >>> ranges((0, 1, 2, 7)), ranges(tuple(range(1, 56, 2)))
+        ('0-2, 7', '1, 3, ..., 55 (28 of them)')
     """
     runs: list[list[int]] = []
     for n in numbers:
@@ -153,4 +156,6 @@ def ranges(numbers: tuple[int, ...]) -> str:
             runs[-1][1] = n
         else:
             runs.append([n, n])
+    if len(runs) > _MOST_RUNS:
+        return f"{numbers[0]}, {numbers[1]}, ..., {numbers[-1]} ({len(numbers)} of them)"
     return ", ".join(str(a) if a == b else f"{a}-{b}" for a, b in runs)

@@ -9,10 +9,9 @@ from collections.abc import Mapping
 from fractions import Fraction
 from typing import Any
 
-from sightline.base import Finding
 from sightline.blueprint._field import Field, fields
 from sightline.blueprint._graph import Blueprint, ModuleCall, Node, Shape
-from sightline.blueprint._lost import LostPixels, lost_findings, lost_in, lost_pixels
+from sightline.blueprint._lost import LostPixels, lost_in, lost_pixels
 from sightline.blueprint._memory import InferenceMemory, TrainingMemory, inference_memory
 from sightline.blueprint._sums import sums_of
 from sightline.blueprint._table import table_text
@@ -80,7 +79,6 @@ class Summary:
     inference: InferenceMemory
     training: TrainingMemory | None
     lost: LostPixels
-    findings: tuple[Finding, ...]
 
     @functools.cached_property
     def field(self) -> Field | None:
@@ -120,13 +118,13 @@ class Summary:
     def _fold(self, call: ModuleCall) -> Layer:
         first, last = call.nodes
         rows = self.layers[first:last]
-        lost = next((r.lost for r in rows if any(r.lost)), rows[-1].lost)
         return Layer(
             name=call.id or self.blueprint.name, kind=call.type,
             input_shape=call.input_shapes[0][1:] if call.input_shapes else (),
             output_shape=call.output_shapes[0][1:] if call.output_shapes else (), settings={},
             parameters=sum(r.parameters for r in rows), shared=(), macs=sum(r.macs for r in rows),
-            output_bytes=rows[-1].output_bytes, field=rows[-1].field, lost=lost, depth=call.depth, nodes=last - first,
+            output_bytes=rows[-1].output_bytes, field=rows[-1].field, lost=(), depth=call.depth,
+            nodes=last - first,
         )  # fmt: skip
 
     def to_dict(self) -> dict[str, Any]:
@@ -145,14 +143,12 @@ class Summary:
             "macs_by_kind": b.macs_by_kind,
             "memory": self.memory(),
             "receptive_field": None if self.field is None else list(self.field.size),
-            "lost_rows": [list(rows) for rows in self.lost.rows][:1],
             "lost": [list(rows) for rows in self.lost.rows],
             "uncounted": list(b.uncounted),
             "unread_parameters": list(b.unread),
             "recorded": b.how,
             "why_real": b.why_real,
             "data_dependent": list(b.data_dependent),
-            "findings": [finding.to_dict() for finding in self.findings],
             "layers": [layer.to_dict() for layer in self.layers],
         }
 
@@ -169,15 +165,15 @@ class Summary:
             "training": None if self.training is None else self.training.to_dict(),
         }
 
-    def text(self, depth: int | None = None, *, arithmetic: bool = False, color: bool = False) -> str:
+    def text(self, depth: int | None = None, *, arithmetic: bool = False, totals: bool = True) -> str:
         """The table for a terminal, with its totals.
 
         Args:
             depth: As of `rows`; None chooses the deepest fold of at most 80 rows, and says so.
             arithmetic: Write the sums under each row.
-            color: For a terminal that has them.
+            totals: Write the totals under the table.
         """
-        return table_text(self, depth, arithmetic=arithmetic)
+        return table_text(self, depth, arithmetic=arithmetic, totals=totals)
 
     def _repr_html_(self) -> str:
         return f"<pre style='line-height:1.25'>{html.escape(self.text())}</pre>"
@@ -204,7 +200,7 @@ def summarize(blueprint: Blueprint, *, training: TrainingMemory | None = None) -
     )
     return Summary(
         blueprint=blueprint, layers=layers, inference=inference_memory(blueprint), training=training,
-        lost=lost_pixels(blueprint), findings=tuple(lost_findings(blueprint)),
+        lost=lost_pixels(blueprint),
     )  # fmt: skip
 
 
@@ -225,8 +221,8 @@ def _layer(b: Blueprint, k: int, node: Node, field_of: Mapping[int, Field | None
         input_shape=node.input_shapes[0][1:] if node.input_shapes else (),
         output_shape=node.output_shapes[0][1:] if node.output_shapes else (),
         settings=node.settings, parameters=node.num_parameters, shared=node.shared, macs=node.macs,
-        output_bytes=sum(v.num_bytes for v in outputs), field=field_of.get(k), lost=lost_in(node), depth=depth,
-        sums=sums_of(b, node, before, field_of.get(k), at_input=at_input),
+        output_bytes=sum(v.num_bytes for v in outputs), field=field_of.get(k), lost=lost_in(node),
+        depth=depth, sums=sums_of(b, node, before, field_of.get(k), at_input=at_input),
     )  # fmt: skip
 
 

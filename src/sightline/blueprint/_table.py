@@ -17,7 +17,7 @@ _MOST_ROWS = 80
 _HEAD = ("layer", "kind", "output", "parameters", "multiply-adds", "bytes", "field", "jump")
 
 
-def table_text(summary: Summary, depth: int | None, *, arithmetic: bool) -> str:
+def table_text(summary: Summary, depth: int | None, *, arithmetic: bool, totals: bool) -> str:
     """The table with its totals. Arguments as `Summary.text`."""
     b = summary.blueprint
     chosen = depth if depth is not None else _fitting_depth(summary)
@@ -26,7 +26,7 @@ def table_text(summary: Summary, depth: int | None, *, arithmetic: bool) -> str:
     lines += _rows(layers, arithmetic=arithmetic)
     if depth is None and chosen is not None:
         lines.append(f"({len(summary.layers)} layers folded into {len(layers)} rows; --depth N unfolds)")
-    return "\n".join([*lines, "", *_totals(summary)])
+    return "\n".join([*lines, "", *_totals(summary)] if totals else lines)
 
 
 def _fitting_depth(summary: Summary) -> int | None:
@@ -158,7 +158,8 @@ def _totals(summary: Summary) -> list[str]:
     lines.append((
         "inference",
         f"{megabytes(i.peak)} at its peak, at {i.at or 'the input'}: parameters and buffers "
-        f"{megabytes(i.parameters + i.buffers)}, input {megabytes(i.inputs)}, activations {megabytes(i.activations)}",
+        f"{megabytes(i.parameters + i.buffers)}, input {megabytes(i.inputs)}, "
+        f"activations {megabytes(i.activations)}",
     ))  # fmt: skip
     if t is not None:
         lines.append((
@@ -169,8 +170,6 @@ def _totals(summary: Summary) -> list[str]:
         ))  # fmt: skip
     if summary.field is not None:
         lines.append(("receptive field", f"{_field_text(summary.field)} pixels, of the first output"))
-    for finding in summary.findings:
-        lines.append((finding.level, finding.line()))
     if b.uncounted:
         lines.append(("not counted", ", ".join(b.uncounted)))
     if b.unread:

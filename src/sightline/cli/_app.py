@@ -7,6 +7,7 @@ from collections.abc import Callable
 import typer
 
 from sightline._version import __version__
+from sightline.cli._compare import compare
 from sightline.cli._convolve import convolve
 from sightline.cli._design import design
 from sightline.cli._evaluate import evaluate
@@ -14,6 +15,7 @@ from sightline.cli._fetch import fetch
 from sightline.cli._filter import filter_
 from sightline.cli._models import models
 from sightline.cli._predict import predict
+from sightline.cli._summary import summary
 from sightline.cli._train import demo, train
 
 VERBS: dict[str, Callable[..., None]] = {
@@ -22,6 +24,8 @@ VERBS: dict[str, Callable[..., None]] = {
     "evaluate": evaluate,
     "predict": predict,
     "models": models,
+    "summary": summary,
+    "compare": compare,
     "design": design,
     "convolve": convolve,
     "filter": filter_,

@@ -9,15 +9,18 @@ if TYPE_CHECKING:
     from sightline.inference._assumed import assumed_header as assumed_header
     from sightline.inference._assumed import read_belongings as read_belongings
     from sightline.inference._create import create_model as create_model
-    from sightline.inference._predictor import Prediction as Prediction
-    from sightline.inference._predictor import Predictor as Predictor
-    from sightline.inference._predictor import load_predictor as load_predictor
     from sightline.inference._describe import NetworkAt as NetworkAt
     from sightline.inference._describe import network_at as network_at
     from sightline.inference._describe import record_model as record_model
+    from sightline.inference._predictor import Prediction as Prediction
+    from sightline.inference._predictor import Predictor as Predictor
+    from sightline.inference._predictor import load_predictor as load_predictor
     from sightline.inference._resolve import ResolvedModel as ResolvedModel
     from sightline.inference._resolve import resolve as resolve
     from sightline.inference._resolve import starting_weights as starting_weights
+    from sightline.inference._side_by_side import Side as Side
+    from sightline.inference._side_by_side import compare_models as compare_models
+    from sightline.inference._side_by_side import layer_differences as layer_differences
 
 __getattr__, __dir__, __all__ = lazy_exports(
     __name__,
@@ -27,5 +30,6 @@ __getattr__, __dir__, __all__ = lazy_exports(
         "_describe": ("NetworkAt", "network_at", "record_model"),
         "_predictor": ("Prediction", "Predictor", "load_predictor"),
         "_resolve": ("ResolvedModel", "resolve", "starting_weights"),
+        "_side_by_side": ("Side", "compare_models", "layer_differences"),
     },
 )
