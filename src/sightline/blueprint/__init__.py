@@ -6,6 +6,7 @@ from sightline.base import lazy_exports
 
 if TYPE_CHECKING:
     from sightline.blueprint._calls import Call as Call
+    from sightline.blueprint._check import check_network as check_network
     from sightline.blueprint._execute import Execution as Execution
     from sightline.blueprint._execute import execute as execute
     from sightline.blueprint._field import Field as Field
@@ -28,6 +29,9 @@ if TYPE_CHECKING:
     from sightline.blueprint._reach import reach as reach
     from sightline.blueprint._record import PassError as PassError
     from sightline.blueprint._record import record as record
+    from sightline.blueprint._signal import LayerSignal as LayerSignal
+    from sightline.blueprint._signal import Signal as Signal
+    from sightline.blueprint._signal import measure_signal as measure_signal
     from sightline.blueprint._slide import slide_text as slide_text
     from sightline.blueprint._summary import Layer as Layer
     from sightline.blueprint._summary import Summary as Summary
@@ -42,6 +46,7 @@ __getattr__, __dir__, __all__ = lazy_exports(
     __name__,
     {
         "_calls": ("Call",),
+        "_check": ("check_network",),
         "_execute": (
             "Execution",
             "execute",
@@ -78,6 +83,7 @@ __getattr__, __dir__, __all__ = lazy_exports(
             "PassError",
             "record",
         ),
+        "_signal": ("LayerSignal", "Signal", "measure_signal"),
         "_slide": ("slide_text",),
         "_summary": (
             "Layer",

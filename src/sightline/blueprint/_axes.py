@@ -123,7 +123,10 @@ def resampled(axis: Axis, length: int, new_length: int, *, rows: list[tuple[int,
 
 
 def union(first: Axis, second: Axis, length: int) -> Axis:
-    """What either sees, index by index; all rows together where they do not advance alike.
+    """What either sees, index by index; all rows together where one sees the same everywhere.
+
+    Where they do not advance alike (a resize that aligns corners beside a skip), every index of the axis is
+    listed, and beyond its ends it goes on at the first's pace.
 
     Args:
         first: Of one source, as the other.
@@ -132,6 +135,9 @@ def union(first: Axis, second: Axis, length: int) -> Axis:
     """
     if first == second:
         return first
+    if first.advance and second.advance and first.jump != second.jump:
+        spans = [hull(first[i], second[i]) for i in range(length)]
+        return Axis(first.source, tuple(spans), round(first.jump * length))
     if first.jump != second.jump:
         return constant(first.source, hull(first.over(length), second.over(length)))
     n = math.lcm(len(first.spans), len(second.spans))

@@ -44,6 +44,7 @@ from sightline.blueprint._operations import (
     cut,
     dropped_by_squeeze,
     is_pointwise,
+    keeps_places,
     reduced_axes,
     shape_groups,
 )
@@ -172,7 +173,7 @@ class _Follower:
                 result = self.together(
                     [result, *(self.aligned(v, output) for v in extra)], self.shape(output)
                 )
-            self.seen[output] = result
+            self.seen[output] = _settled(result)
 
     # ------------------------------------------------------------------ helpers of the rules
 
@@ -228,6 +229,19 @@ class _Follower:
         return Seen(tuple(axes), tuple(rest.items()), all(s.known for s in several))
 
 
+def _settled(seen: Seen) -> Seen:
+    """The same, without the mixed axes along which nothing is seen but what every element sees."""
+    if not any(isinstance(a, Mixed) for a in seen.axes):
+        return seen
+    rest = seen.rest
+
+    def adds(axis: Axis | Mixed | None) -> bool:
+        pairs = axis.spans if isinstance(axis, Mixed) else ()
+        return isinstance(axis, Axis) or any(hull(rest.get(s), span) != rest.get(s) for s, span in pairs)
+
+    return dataclasses.replace(seen, axes=tuple(a if adds(a) else None for a in seen.axes))
+
+
 def _over(axis: Axis | Mixed | None, length: int) -> tuple[tuple[int, Span | None], ...]:
     """What all elements along an axis see together."""
     if isinstance(axis, Axis):
@@ -253,6 +267,10 @@ def _same(f: _Follower, operation: Operation, given: int, output: int, k: int) -
 
 def _first_only(f: _Follower, operation: Operation, given: int, output: int, k: int) -> Seen | None:
     return f.seen[given] if len(f.shape(given)) == len(f.shape(output)) else None
+
+
+def _restrided(f: _Follower, operation: Operation, given: int, output: int, k: int) -> Seen | None:
+    return f.seen[given] if keeps_places(operation, f.shape(given)) else None
 
 
 def _copied(f: _Follower, operation: Operation, given: int, output: int, k: int) -> Seen | None:
@@ -403,10 +421,10 @@ def _concatenated(f: _Follower, operation: Operation, given: int, output: int, k
     refs, *more = operation.arguments
     dim = (more[0] if more else operation.keywords.get("dim", 0)) % len(f.shape(output))
     several = [f.seen[r.value] for r in refs if isinstance(r, Ref) and r.value in f.seen]
-    if any(s.axes[dim] is not None for s in several if len(s.axes) > dim):
-        return None  # joined along rows or columns
     if any(len(s.axes) != len(f.shape(output)) for s in several):
         return None
+    if any(isinstance(s.axes[dim], Axis) for s in several):
+        return None  # joined along rows or columns
     return f.together(several, f.shape(output))
 
 
@@ -508,4 +526,5 @@ _RULES: tuple[tuple[Container[str], Rule], ...] = (
     (REDUCTIONS, _reduced), (CONTRACTIONS, _contracted), (ATTENTION, _attention), (NORMS, _first_only),
     (VIEWS, _moved), (RESHAPES, _viewed), (ALONG, _along), (("aten.cat",), _concatenated),
     (("aten.copy_", "aten.copy"), _copied), (("aten.pixel_shuffle", "aten.pixel_unshuffle"), _shuffled),
+    (("aten.as_strided_",), _restrided),
 )  # fmt: skip

@@ -212,6 +212,11 @@ class Blueprint:
         """Node indices by id."""
         return {node.id: k for k, node in enumerate(self.nodes)}
 
+    def _repr_svg_(self) -> str:
+        from sightline.blueprint.draw import repr_svg
+
+        return repr_svg(self)
+
     @functools.cached_property
     def readers(self) -> tuple[tuple[int, ...], ...]:
         """For each node, the nodes that read it."""

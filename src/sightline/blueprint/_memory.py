@@ -162,9 +162,9 @@ def training_memory(
     stand_ins: dict[int, Tensor] = {}
     state: dict[str, Tensor] = {}
     for name, p in network.named_parameters():
-        stand_ins[id(p)] = state[name] = torch.empty_like(p, device="meta").requires_grad_(p.requires_grad)
+        stand_ins[id(p)] = state[name] = _on_meta(p).requires_grad_(p.requires_grad)
     for name, b in network.named_buffers():
-        state[name] = torch.empty_like(b, device="meta")
+        state[name] = _on_meta(b)
     given = [torch.empty(tuple(x.shape if isinstance(x, Tensor) else x), device="meta",
                          dtype=x.dtype if isinstance(x, Tensor) else None) for x in inputs]  # fmt: skip
     parameters = sum(t.numel() * t.element_size() for t in stand_ins.values())
@@ -197,6 +197,10 @@ def training_memory(
         parameters=parameters, buffers=buffers, inputs=bytes_in, gradients=gradients, optimizer_state=fixed,
         saved=saved, peak=live.most + fixed,
     )  # fmt: skip
+
+
+def _on_meta(like: Tensor) -> Tensor:
+    return torch.empty_strided(like.shape, like.stride(), dtype=like.dtype, device="meta")
 
 
 def _loss(output: Any) -> Tensor:

@@ -8,6 +8,7 @@ import math
 from fractions import Fraction
 from typing import Any
 
+import numpy as np
 import torch
 
 from sightline.blueprint._graph import Operation, Ref
@@ -32,13 +33,12 @@ CONTRACTIONS = {
     "aten.addmv": 1, "aten._addmm_activation": 1,
 }  # fmt: skip
 """Matrix products, and which argument is the first factor."""
-ATTENTION = frozenset(
-    {
-        "aten._scaled_dot_product_flash_attention_for_cpu", "aten._scaled_dot_product_flash_attention",
-        "aten._scaled_dot_product_efficient_attention", "aten._scaled_dot_product_cudnn_attention",
-        "aten._scaled_dot_product_attention_math",
-    }
-)  # fmt: skip
+ATTENTION = {
+    "aten._scaled_dot_product_flash_attention_for_cpu": 4, "aten._scaled_dot_product_flash_attention": 4,
+    "aten._scaled_dot_product_efficient_attention": 6, "aten._scaled_dot_product_cudnn_attention": 6,
+    "aten._scaled_dot_product_attention_math": 5,
+}  # fmt: skip
+"""Attention in one operation, and which argument says that it is causal."""
 NORMS = frozenset(
     {
         "aten.native_batch_norm", "aten._native_batch_norm_legit",
@@ -122,6 +122,19 @@ def reduced_axes(operation: Operation, ndim: int) -> set[int]:
     if given is None or given == ():
         return set(range(ndim))
     return {d % ndim for d in ((given,) if isinstance(given, int) else given)}
+
+
+def is_causal(operation: Operation) -> bool:
+    """Whether row i of an attention reads the keys 0 .. i alone."""
+    position = ATTENTION[operation.name]
+    if len(operation.arguments) > position:
+        return bool(operation.arguments[position])
+    return bool(operation.keywords.get("is_causal", False))
+
+
+def keeps_places(operation: Operation, shape: tuple[int, ...]) -> bool:
+    """Whether an `as_strided_` is the one that ends global pooling: another layout of a map of one pixel."""
+    return tuple(operation.arguments[1]) == shape and all(n == 1 for n in shape[2:])
 
 
 def cut(operation: Operation, shape: tuple[int, ...]) -> tuple[int, int, int]:
@@ -233,6 +246,15 @@ class Resize:
         length, made = n // common, m // common
         return length, made, [self._read(o, n, m) for o in range(made)]
 
+    def every(self, n: int, m: int) -> list[tuple[int, ...]]:
+        """Rows read for each of `m`, as PyTorch rounds them; those outside stand for the border."""
+        if self.kind not in ("nearest", "nearest_exact"):
+            length, made, rows = self.rows(n, m)
+            return [tuple(r + o // made * length for r in rows[o % made]) for o in range(m)]
+        places = np.arange(m, dtype=np.float32) + np.float32(0.5 if self.kind == "nearest_exact" else 0)
+        read = np.floor(places * (np.float32(n) / np.float32(m)))  # single precision, at times a row off
+        return [(int(r),) for r in read]
+
     def _read(self, o: int, n: int, m: int) -> tuple[int, ...]:
         scale = Fraction(n, m)
         if self.kind == "nearest":
@@ -247,9 +269,8 @@ class Resize:
                 math.floor(middle - support + Fraction(1, 2)),
                 math.floor(middle + support + Fraction(1, 2)),
             )
-            return tuple(
-                r for r in range(first, last) if abs((r + Fraction(1, 2) - middle) / stretch) < reach
-            )
+            away = {r: abs((r + Fraction(1, 2) - middle) / stretch) for r in range(first, last)}
+            return tuple(r for r, t in away.items() if t < reach and t != 1)  # a cubic is 0 at 1
         place = (o + Fraction(1, 2)) * scale - Fraction(1, 2)
         if self.align_corners:
             place = Fraction(o * (n - 1), m - 1) if m > 1 else Fraction(0)

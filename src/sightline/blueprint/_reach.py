@@ -33,7 +33,9 @@ from sightline.blueprint._operations import (
     argument_values,
     cut,
     dropped_by_squeeze,
+    is_causal,
     is_pointwise,
+    keeps_places,
     reduced_axes,
 )
 from sightline.blueprint._settings import CONVOLUTIONS, convolution_settings, pool_settings
@@ -53,7 +55,8 @@ class Reach:
     masks: Mapping[int, Mask]
     """For each input of the network, as a value: which of its elements; in full shape."""
     exact: bool
-    """False where an operation was met that is not followed, and everything before it was taken as seen."""
+    """False where an operation was met that is not followed, and everything before it was taken as seen, or
+    attention hides some scores; then this is more than what is seen, never less."""
 
 
 def reach(blueprint: Blueprint, node: str | None = None, unit: tuple[int, ...] | None = None) -> Reach:
@@ -98,6 +101,7 @@ class _Backward:
         self.values = blueprint.values
         self._wanted: dict[int, Mask] = {}
         self._exact = True
+        self._masked = _masked(blueprint)
 
     def from_outputs(self, wanted: Mapping[int, Mask]) -> Reach:
         """Follow all operations backward."""
@@ -131,6 +135,10 @@ class _Backward:
         self._exact = self._exact and not self.values[value].from_input
         self.want(value, np.ones((1,) * len(self.shape(value)), bool))
 
+    def maybe_masked(self, value: int) -> None:
+        """Take note that a softmax reads a value; some of it may be -inf, and so reach nothing."""
+        self._exact = self._exact and value not in self._masked
+
     def _follow(self, operation: Operation, k: int, mask: Mask) -> None:
         arguments = argument_values(operation)
         rule = _rule(operation.name)
@@ -144,6 +152,18 @@ class _Backward:
                 self.want(value, mask)
             else:
                 self.want_all(value)
+
+
+def _masked(blueprint: Blueprint) -> set[int]:
+    """Values that hold -inf here or there, which only numbers could tell: scores that are hidden."""
+    found: set[int] = set()
+    for operation in blueprint.operations:
+        if operation.name in ALONG:
+            continue
+        hides = any(isinstance(a, float) and a == -math.inf for a in operation.arguments[:3])
+        if hides or not found.isdisjoint(operation.inputs):
+            found.update(operation.outputs)
+    return found
 
 
 Rule = Callable[[_Backward, Operation, int, Mask], "bool | None"]
@@ -169,6 +189,13 @@ def _pointwise(b: _Backward, operation: Operation, k: int, mask: Mask) -> None:
     for value in argument_values(operation):
         shape = b.shape(value)
         b.want(value, _fitted(mask, shape) if len(shape) <= mask.ndim else mask)
+
+
+def _restrided(b: _Backward, operation: Operation, k: int, mask: Mask) -> bool | None:
+    if not keeps_places(operation, b.shape(_first(operation))):
+        return False
+    b.want(_first(operation), mask)
+    return None
 
 
 def _copied(b: _Backward, operation: Operation, k: int, mask: Mask) -> None:
@@ -282,9 +309,7 @@ def _resize(b: _Backward, operation: Operation, k: int, mask: Mask) -> bool | No
     if how is None:
         return False
     for dim in range(len(shape) - how.axes, len(shape)):
-        length, made, rows = how.rows(shape[dim], out_shape[dim])
-        every = [tuple(r + o // made * length for r in rows[o % made]) for o in range(out_shape[dim])]
-        mask = _by_rows(mask, dim, every, shape[dim])
+        mask = _by_rows(mask, dim, how.every(shape[dim], out_shape[dim]), shape[dim])
     b.want(given, mask)
     return None
 
@@ -319,6 +344,7 @@ def _reduced(b: _Backward, operation: Operation, k: int, mask: Mask) -> None:
 
 
 def _along(b: _Backward, operation: Operation, k: int, mask: Mask) -> None:
+    b.maybe_masked(_first(operation))
     b.want(_first(operation), _any(mask, operation.arguments[1]))
 
 
@@ -348,8 +374,15 @@ def _attention(b: _Backward, operation: Operation, k: int, mask: Mask) -> bool |
     query, *others = (r for r in operation.arguments[:3] if isinstance(r, Ref))
     rows = _any(mask, -1)
     b.want(query.value, rows)
+    keys = _any(rows, -2)
+    if is_causal(operation):  # row i reads keys 0 .. i: key j is read where a row from j on is
+        rows = np.broadcast_to(rows, (*rows.shape[:-2], b.shape(query.value)[-2], 1))
+        later = np.flip(np.logical_or.accumulate(np.flip(rows, -2), axis=-2), -2)
+        count = b.shape(others[0].value)[-2]
+        keys = np.zeros((*rows.shape[:-2], count, 1), bool)
+        keys[..., : rows.shape[-2], :] = later[..., :count, :]
     for other in others:
-        b.want(other.value, _any(rows, -2))
+        b.want(other.value, keys)
     return None
 
 
@@ -506,4 +539,5 @@ _RULES: tuple[tuple[Container[str], Rule], ...] = (
     (VIEWS, _moved), (RESHAPES, _viewed), (ALONG, _along), (("aten.cat",), _concatenated),
     (("aten.stack",), _stacked), (("aten.copy_", "aten.copy"), _copied),
     (("aten.pixel_shuffle", "aten.pixel_unshuffle"), _shuffled), (("aten.flip", "aten.roll"), _turned),
+    (("aten.as_strided_",), _restrided),
 )  # fmt: skip

@@ -164,7 +164,7 @@ def attributes_kept(network: nn.Module) -> Iterator[None]:
     held: list[Any] = [module.__dict__ for module in network.modules()]
     held += [value for own in held for value in own.values() if isinstance(value, dict | list | set)]
     tensors = [v for own in held if isinstance(own, dict) for v in own.values() if type(v) is Tensor]
-    before = [(content, content.copy()) for content in held]
+    before = [(content, content.copy() if content else ()) for content in held]
     numbers = [(tensor, tensor.detach().clone()) for tensor in tensors if not tensor.is_meta]
     try:
         yield
@@ -179,8 +179,10 @@ def attributes_kept(network: nn.Module) -> Iterator[None]:
 
 def _same_things(a: Any, b: Any) -> bool:
     """Whether two dicts, lists or sets hold the very same things in the same order."""
+    if len(a) != len(b) or not a:
+        return len(a) == len(b)
     both = (a.values(), b.values()) if isinstance(a, dict) else (a, b)
-    return len(a) == len(b) and all(x is y for x, y in zip(*both, strict=True))
+    return all(x is y for x, y in zip(*both, strict=True))
 
 
 class _Operations(TorchDispatchMode):  # type: ignore[no-untyped-call]
@@ -348,8 +350,7 @@ class _Recorder:
             t.dtype in (torch.bool, torch.uint8) for t in tensors_in(args[1:2])
         )
         if (name in _DECIDING or masks) and from_input:
-            path, _ = self._walk.here
-            self._deciding[self._current.id if self._current else path or self._name] = None
+            self._deciding[self._current.id if self._current else self._maker(reads)] = None
         if made or macs:
             self._operations.append(
                 Operation(
@@ -367,6 +368,13 @@ class _Recorder:
         if self._current is None and made and (from_input or macs):  # nothing above claimed it
             path, owner = self._walk.here
             self._close(self._walk._numbered(f"{path}:{name}"), name, path, owner, False, (), made)
+
+    def _maker(self, reads: Sequence[int]) -> str:
+        """The node that made the first of these values; the module that runs where none did."""
+        for node in (self._made_by.get(v, -1) for v in reads):
+            if 0 <= node < len(self._nodes):
+                return self._nodes[node].id
+        return self._walk.here[0] or self._name
 
     def _was_from_input(self, tensor: Tensor) -> bool:
         value = self._value_of.get(id(tensor))

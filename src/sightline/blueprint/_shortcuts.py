@@ -1,7 +1,7 @@
 """Shapes of some operations without PyTorch's own `meta` kernels, where those are slow.
 
-Those kernels are Python here, and their first call imports a symbolic algebra or a compiler: seconds, for what
-is one line of arithmetic. What is not plain (another layout or type, numbers that do not fit) goes to
+Those kernels are Python here, and their first call imports a symbolic algebra or a compiler: seconds, for
+what is one line of arithmetic. What is not plain (another layout or type, numbers that do not fit) goes to
 PyTorch, whose errors are the ones to be told. A test holds every shortcut to PyTorch's own answer.
 """
 
@@ -26,12 +26,18 @@ def run(function: Any, args: tuple[Any, ...], kwargs: Any) -> Any:
         args: Its arguments.
         kwargs: Its keywords.
     """
-    shortcut = _SHORTCUTS.get(function)
-    if shortcut is not None and not kwargs:
+    shortcut: Any = _FOUND.get(function, False)
+    if shortcut is False:
+        shortcut = _FOUND[function] = _SHORTCUTS.get(function.name().removeprefix("aten::"))
+    if shortcut is not None and all(key in _IDLE and value in _IDLE[key] for key, value in kwargs.items()):
         output = shortcut(*args)
         if output is not None:
             return output
     return function(*args, **kwargs)
+
+
+_IDLE = {"pin_memory": (False, None), "memory_format": (torch.preserve_format,)}
+"""Keywords that ask for nothing."""
 
 
 def _plain(*tensors: Any) -> bool:
@@ -194,8 +200,8 @@ def _nll_loss(
 
 
 def _convolution(
-    given: Tensor, weight: Tensor, bias: Tensor | None, stride: list[int], padding: list[int], dilation: list[int],
-    transposed: bool, output_padding: list[int], groups: int,
+    given: Tensor, weight: Tensor, bias: Tensor | None, stride: list[int], padding: list[int],
+    dilation: list[int], transposed: bool, output_padding: list[int], groups: int,
 ) -> Tensor | None:  # fmt: skip
     axes = weight.dim() - 2
     if not _plain(given, weight, bias) or given.dim() != weight.dim():
@@ -249,8 +255,8 @@ def _batch_norm(
 
 
 def _batch_norm_backward(
-    gradient: Tensor, given: Tensor, weight: Tensor | None, mean: Any, var: Any, save_mean: Any, save_invstd: Any,
-    training: bool, eps: float, wanted: list[bool],
+    gradient: Tensor, given: Tensor, weight: Tensor | None, mean: Any, var: Any, save_mean: Any,
+    save_invstd: Any, training: bool, eps: float, wanted: list[bool],
 ) -> tuple[Tensor | None, Tensor | None, Tensor | None] | None:  # fmt: skip
     if not _plain(given, weight):
         return None
@@ -281,86 +287,86 @@ def _layer_norm(
     return _new(given, given.shape), _new(given, statistics), _new(given, statistics)
 
 
-_A = torch.ops.aten
-_SHORTCUTS: dict[Any, _Shortcut] = {
+_SHORTCUTS: dict[str, _Shortcut] = {
     **dict.fromkeys(
         (
-            _A.relu.default,
-            _A.silu.default,
-            _A.gelu.default,
-            _A.sigmoid.default,
-            _A.tanh.default,
-            _A.leaky_relu.default,
-            _A.elu.default,
-            _A.hardtanh.default,
-            _A.hardswish.default,
-            _A.hardsigmoid.default,
-            _A.neg.default,
-            _A.exp.default,
-            _A.sqrt.default,
-            _A.rsqrt.default,
-            _A.pow.Tensor_Scalar,
-            _A.add.Scalar,
-            _A.mul.Scalar,
-            _A.div.Scalar,
-            _A.clone.default,
-            _A.empty_like.default,
-            _A.ones_like.default,
-            _A.zeros_like.default,
+            "relu",
+            "silu",
+            "gelu",
+            "sigmoid",
+            "tanh",
+            "leaky_relu",
+            "elu",
+            "hardtanh",
+            "hardswish",
+            "hardsigmoid",
+            "neg",
+            "exp",
+            "sqrt",
+            "rsqrt",
+            "pow.Tensor_Scalar",
+            "add.Scalar",
+            "mul.Scalar",
+            "div.Scalar",
+            "clone",
+            "empty_like",
+            "ones_like",
+            "zeros_like",
         ),
         _alike,
     ),
     **dict.fromkeys(
         (
-            _A.relu_.default,
-            _A.silu_.default,
-            _A.hardtanh_.default,
-            _A.hardswish_.default,
-            _A.leaky_relu_.default,
-            _A.bernoulli_.float,
-            _A.div_.Scalar,
-            _A.mul_.Scalar,
-            _A.add_.Scalar,
-            _A.fill_.Scalar,
-            _A.zero_.default,
+            "relu_",
+            "silu_",
+            "hardtanh_",
+            "hardswish_",
+            "leaky_relu_",
+            "bernoulli_.float",
+            "div_.Scalar",
+            "mul_.Scalar",
+            "add_.Scalar",
+            "fill_.Scalar",
+            "zero_",
         ),
         _itself,
     ),
     **dict.fromkeys(
         (
-            _A.threshold_backward.default,
-            _A.hardtanh_backward.default,
-            _A.silu_backward.default,
-            _A.gelu_backward.default,
-            _A.leaky_relu_backward.default,
-            _A.max_pool2d_with_indices_backward.default,
-            _A.avg_pool2d_backward.default,
-            _A._adaptive_avg_pool2d_backward.default,
-            _A.sigmoid_backward.default,
-            _A.tanh_backward.default,
-            _A.nll_loss_backward.default,
+            "threshold_backward",
+            "hardtanh_backward",
+            "silu_backward",
+            "gelu_backward",
+            "leaky_relu_backward",
+            "max_pool2d_with_indices_backward",
+            "avg_pool2d_backward",
+            "_adaptive_avg_pool2d_backward",
+            "sigmoid_backward",
+            "tanh_backward",
+            "nll_loss_backward",
         ),
         _like_second,
     ),
-    **dict.fromkeys((_A.add.Tensor, _A.sub.Tensor, _A.mul.Tensor, _A.div.Tensor), _binary),
-    **dict.fromkeys((_A.add_.Tensor, _A.sub_.Tensor, _A.mul_.Tensor, _A.div_.Tensor), _binary_in_place),
-    _A.convolution.default: _convolution,
-    _A.convolution_backward.default: _convolution_backward,
-    _A.native_batch_norm.default: _batch_norm,
-    _A.native_batch_norm_backward.default: _batch_norm_backward,
-    _A._adaptive_avg_pool2d.default: _adaptive_average,
-    _A.native_layer_norm.default: _layer_norm,
-    _A.max_pool2d_with_indices.default: _max_pool,
-    _A.avg_pool2d.default: _average_pool,
-    _A.mean.dim: _reduced,
-    _A.sum.dim_IntList: _reduced,
-    _A.cat.default: _joined,
-    _A.mm.default: _product,
-    _A.addmm.default: _added_product,
-    _A.bmm.default: _batched_product,
-    _A._softmax.default: _softmax,
-    _A._log_softmax.default: _softmax,
-    _A._log_softmax_backward_data.default: _softmax_backward,
-    _A._softmax_backward_data.default: _softmax_backward,
-    _A.nll_loss_forward.default: _nll_loss,
+    **dict.fromkeys(("add.Tensor", "sub.Tensor", "mul.Tensor", "div.Tensor"), _binary),
+    **dict.fromkeys(("add_.Tensor", "sub_.Tensor", "mul_.Tensor", "div_.Tensor"), _binary_in_place),
+    "convolution": _convolution,
+    "convolution_backward": _convolution_backward,
+    "native_batch_norm": _batch_norm,
+    "native_batch_norm_backward": _batch_norm_backward,
+    "_adaptive_avg_pool2d": _adaptive_average,
+    "native_layer_norm": _layer_norm,
+    "max_pool2d_with_indices": _max_pool,
+    "avg_pool2d": _average_pool,
+    "mean.dim": _reduced,
+    "sum.dim_IntList": _reduced,
+    "cat": _joined,
+    "mm": _product,
+    "addmm": _added_product,
+    "bmm": _batched_product,
+    "_softmax": _softmax,
+    "_log_softmax": _softmax,
+    "_log_softmax_backward_data": _softmax_backward,
+    "_softmax_backward_data": _softmax_backward,
+    "nll_loss_forward": _nll_loss,
 }
+_FOUND: dict[Any, _Shortcut | None] = {}

@@ -63,8 +63,8 @@ class Layer:
             "receptive_field": None if self.field is None else list(self.field.size),
             "jump": None if self.field is None else [_number(j) for j in self.field.jump],
             "centre": None if self.field is None else [_number(c) for c in self.field.centre],
-            "lost_rows": len(self.lost[axes - 2]) if axes > 1 else len(self.lost[0]) if axes else 0,
-            "lost_columns": len(self.lost[axes - 1]) if axes > 1 else 0,
+            "lost_rows": list(self.lost[max(axes - 2, 0)]) if axes else [],
+            "lost_columns": list(self.lost[axes - 1]) if axes > 1 else [],
             "nodes": self.nodes,
         }
 

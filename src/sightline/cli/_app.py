@@ -7,9 +7,11 @@ from collections.abc import Callable
 import typer
 
 from sightline._version import __version__
+from sightline.cli._check import check
 from sightline.cli._compare import compare
 from sightline.cli._convolve import convolve
 from sightline.cli._design import design
+from sightline.cli._draw import draw
 from sightline.cli._evaluate import evaluate
 from sightline.cli._fetch import fetch
 from sightline.cli._filter import filter_
@@ -23,9 +25,11 @@ VERBS: dict[str, Callable[..., None]] = {
     "train": train,
     "evaluate": evaluate,
     "predict": predict,
+    "check": check,
     "models": models,
     "summary": summary,
     "compare": compare,
+    "draw": draw,
     "design": design,
     "convolve": convolve,
     "filter": filter_,

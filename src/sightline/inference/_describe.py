@@ -62,7 +62,8 @@ def network_at(spec: str, inputs: Sequence[str] = (), *, numbers: bool = False) 
     adapts = model.header is None and model.architecture.input_sizes == "adapts" and len(first) == len(shape)
 
     def build(size: tuple[int, ...]) -> nn.Module:
-        wanted: dict[str, Any] = {"in_channels": first[0], "input_size": size} if adapts else {}
+        asked = inputs or size != shape[1:]  # else its own defaults
+        wanted: dict[str, Any] = {"in_channels": first[0], "input_size": size} if adapts and asked else {}
         if not numbers:
             try:
                 with torch.device("meta"), _Uninitialised():
@@ -92,7 +93,10 @@ def _read(text: str) -> tuple[tuple[int, ...], torch.dtype]:
     if re.fullmatch(r"\d+(,\d+){3}", plain):  # channels, depth, height, width
         shape: tuple[int, ...] = tuple(map(int, plain.split(",")))
     else:
-        read = read_shape(plain)
+        try:
+            read = read_shape(plain)
+        except ArgumentError as error:
+            raise ArgumentError(str(error).replace("SHAPE", "--input", 1)) from None
         sizes = [n for n in read.size if n is not None]
         if len(sizes) != len(read.size):
             raise ArgumentError(f"--input is {text!r}; every number must be given")

@@ -6,20 +6,15 @@ import dataclasses
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import safetensors
 from torch import Tensor, nn
 
 from sightline.base import ArgumentError, ModelFileError
-from sightline.records import (
-    HEADER_KEY,
-    ModelHeader,
-    SeriesFolder,
-    read_header,
-    read_model_file,
-    read_weights,
-)
 from sightline.zoo import Architecture, foreign_architecture, get_architecture, load_weights, public_file
+
+if TYPE_CHECKING:
+    from sightline.records import ModelHeader
 
 FORMS = "a zoo name, NAME@FILE, NAME@public, FILE.py:NAME, a run folder, or a model file"
 
@@ -87,6 +82,8 @@ def resolve(spec: str) -> ResolvedModel:
     if not at:
         return ResolvedModel(spec=spec, architecture=_architecture(spec))
     architecture = _architecture(name)
+    from sightline.records import read_weights  # a name alone needs no file
+
     weights_path = public_file(name) if file == "public" else _weights_file(Path(file))
     weights = read_weights(weights_path)
     header = _own_header(weights_path)
@@ -111,6 +108,8 @@ def starting_weights(spec: str) -> tuple[Mapping[str, Tensor], str]:
         ArgumentError: if it names nothing, or only a network.
         ModelFileError: if the file cannot be read as weights.
     """
+    from sightline.records import read_weights
+
     if Path(spec).exists():
         file = _weights_file(Path(spec))
         return read_weights(file), str(file)
@@ -125,6 +124,8 @@ def starting_weights(spec: str) -> tuple[Mapping[str, Tensor], str]:
 def _from_path(spec: str, path: Path) -> ResolvedModel:
     if path.suffix == ".py":
         raise ArgumentError(f"{spec} is Python code; name the network in it: {spec}:NAME")
+    from sightline.records import read_model_file
+
     file = _weights_file(path)
     header, weights = read_model_file(file)
     reference = header.architecture
@@ -140,6 +141,8 @@ def _from_path(spec: str, path: Path) -> ResolvedModel:
 
 def _weights_file(path: Path) -> Path:
     """The file itself, or the best weights of a run folder."""
+    from sightline.records import SeriesFolder
+
     if not path.is_dir():
         return path
     for name in ("best.safetensors", "last.safetensors"):
@@ -162,6 +165,10 @@ def _architecture(name: str) -> Architecture:
 
 def _own_header(path: Path) -> ModelHeader | None:
     """The header of a model file; None of a file that holds only weights, which `read_weights` has read."""
+    import safetensors
+
+    from sightline.records import HEADER_KEY, read_header
+
     try:
         with safetensors.safe_open(path, framework="pt") as file:
             bare = HEADER_KEY not in (file.metadata() or {})

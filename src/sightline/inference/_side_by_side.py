@@ -136,7 +136,7 @@ def _numbers(like: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def layer_differences(first: Summary, second: Summary) -> list[str]:
-    """Where the layers of two networks part: lines that begin with ` `, `-` (of the first) or `+` (the second).
+    """Where the layers of two networks part: lines that begin with ` `, `-` (the first) or `+` (the second).
 
     Names are left out of the comparison: layers are alike that do the same with the same sizes.
 

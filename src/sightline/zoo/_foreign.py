@@ -49,7 +49,8 @@ def load_object(spec: str) -> tuple[Any, str]:
 def foreign_architecture(spec: str) -> Architecture:
     """The architecture of a user's `FILE.py:NAME`: a module class, or a function that returns a module.
 
-    It is called with those of `num_classes`, `in_channels` and `input_size` that it takes.
+    It is called with those of `num_classes`, `in_channels` and `input_size` that it takes and that are given;
+    1000, 3 and (224, 224) stand in for what it needs and nobody gave.
 
     Raises:
         ArgumentError: if it is neither, or wants an argument that we do not have.
@@ -61,7 +62,8 @@ def foreign_architecture(spec: str) -> Architecture:
         )
     parameters = inspect.signature(target).parameters.values()
     taken = {p.name for p in parameters} & set(_OURS)
-    if any(p.kind is p.VAR_KEYWORD for p in parameters):
+    plain = getattr(target, "__init__", None) is nn.Module.__init__  # it takes keywords, and refuses them
+    if any(p.kind is p.VAR_KEYWORD for p in parameters) and not plain:
         taken = set(_OURS)
     unknown = [
         p.name
@@ -71,9 +73,19 @@ def foreign_architecture(spec: str) -> Architecture:
     if unknown:
         raise ArgumentError(f"{spec} needs {unknown[0]!r}; it may need only {', '.join(_OURS)}")
 
+    own = {p.name: p.default for p in parameters if p.name in _OURS and p.default is not p.empty}
+    channels, size = own.get("in_channels"), own.get("input_size")
+    shape = (
+        channels if isinstance(channels, int) else 3,
+        *(size if isinstance(size, tuple) and len(size) == 2 else (224, 224)),
+    )
+    stand_ins: dict[str, object] = {"num_classes": 1000, "in_channels": shape[0], "input_size": shape[1:]}
+
     def build(**ours: object) -> nn.Module:
+        given = {name: value for name, value in ours.items() if name in taken and value is not None}
+        needed = {name: value for name, value in stand_ins.items() if name in taken - own.keys()}
         try:
-            network = target(**{name: value for name, value in ours.items() if name in taken})
+            network = target(**(needed | given))
         except Exception as error:  # whatever the user's code does wrong
             raise ArgumentError(f"{spec} fails: {type(error).__name__}: {error}") from error
         if not isinstance(network, nn.Module):
@@ -85,7 +97,7 @@ def foreign_architecture(spec: str) -> Architecture:
         builder=build,
         paper="",
         year=0,
-        input_shape=(3, 224, 224),
+        input_shape=shape,
         num_classes=1000,
         parameters=0,
         macs=0,

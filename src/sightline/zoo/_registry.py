@@ -86,7 +86,7 @@ class Architecture:
         in_channels: int | None = None,
         input_size: tuple[int, int] | None = None,
     ) -> nn.Module:
-        """Build the network, with the paper's numbers where none are given.
+        """Build the network, with the paper's numbers where none are given; a user's with its own defaults.
 
         Args:
             num_classes: How many logits it returns.
@@ -99,6 +99,8 @@ class Architecture:
         for what, number in (("num_classes", num_classes), ("in_channels", in_channels)):
             if number is not None and number < 1:
                 raise ArgumentError(f"{what} must be at least 1; it is {number}")
+        if self.source:
+            return self.builder(num_classes=num_classes, in_channels=in_channels, input_size=input_size)
         return self.builder(
             num_classes=num_classes or self.num_classes,
             in_channels=in_channels or self.input_shape[0],

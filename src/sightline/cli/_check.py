@@ -1,0 +1,185 @@
+"""`sightline check`: findings about a network."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from sightline.cli._console import handled, print_json
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from sightline.base import Finding
+    from sightline.imaging import Canvas, Preprocessing
+    from sightline.inference import NetworkAt
+
+_TITLES = {"error": "errors", "warning": "warnings", "info": "good to know"}
+
+
+@handled
+def check(
+    model: Annotated[
+        str,
+        typer.Argument(
+            metavar="MODEL", help="A zoo name, FILE.py:NAME, NAME@FILE, a run folder or a model file."
+        ),
+    ],
+    input: Annotated[  # noqa: A002  -- the name of the option
+        list[str] | None,
+        typer.Option("--input", help="A shape, as 3,224,224 or 224x224x3; once for each input."),
+    ] = None,
+    data: Annotated[
+        Path | None, typer.Option(help="Images to measure with, a folder or a file; noise without.")
+    ] = None,
+    batch_size: Annotated[
+        int, typer.Option("--batch-size", "-b", min=0, help="Images to measure with; 0 measures nothing.")
+    ] = 8,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Pixels that never reach the output are an error.")
+    ] = False,
+    json: Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")] = False,
+) -> None:
+    """Look for faults in a network: in its structure, and in what a batch does in it."""
+    from sightline.base import ArgumentError
+
+    if batch_size == 1:
+        raise ArgumentError("--batch-size is 1; give 0 to measure nothing, or 2 or more")
+    if data is not None and not batch_size:
+        raise ArgumentError("--data is to measure with, and --batch-size 0 measures nothing")
+    if _is_data(model):
+        raise ArgumentError(
+            f"{model} is data, not a model, and check reads networks: give a zoo name, NAME@FILE, "
+            "NAME@public, FILE.py:NAME, a run folder, or a model file"
+        )
+    _check_model(model, tuple(input or ()), data, batch_size, strict=strict, json=json)
+
+
+def _is_data(spec: str) -> bool:
+    """Whether an argument is images rather than a model: an embedded set, or a path that is no model's."""
+    from sightline.data import EMBEDDED
+    from sightline.imaging import EXTENSIONS
+
+    path = Path(spec)
+    if spec in EMBEDDED:
+        return True
+    if path.is_dir():
+        of_runs = ("*.safetensors", "args.yaml", "*/args.yaml")
+        return not any(True for pattern in of_runs for _ in path.glob(pattern))
+    return path.is_file() and path.suffix.lower() in {*EXTENSIONS, ".csv", ".npz"}
+
+
+def _check_model(
+    model: str, inputs: tuple[str, ...], data: Path | None, batch_size: int, *, strict: bool, json: bool
+) -> None:
+    from sightline.blueprint import check_network
+    from sightline.inference import network_at
+
+    there = network_at(model, inputs, numbers=bool(batch_size))
+    images = None if data is None else _images(there, data, batch_size)
+    measured = _measured(there, images, batch_size)
+    if measured:
+        print(f"measuring on {measured}, forward and back (--batch-size 0 leaves it out)", file=sys.stderr)
+    found = check_network(
+        there.network,
+        *there.inputs,
+        name=there.name,
+        objective=there.model.architecture.objective,
+        images=images,
+        batch_size=batch_size,
+        strict=strict,
+        rebuild=there.rebuild,
+    )
+    if json:
+        print_json({"findings": [f.to_dict() for f in found], "measured_on": measured})
+    else:
+        _print(there.name, found, measured)
+    if any(f.level == "error" for f in found):
+        raise typer.Exit(1)
+
+
+def _measured(there: NetworkAt, images: Tensor | None, batch_size: int) -> str:
+    """What was measured on; empty where nothing was."""
+    if not batch_size or (images is None and not all(x.is_floating_point() for x in there.inputs)):
+        return ""
+    weights = "its own weights" if there.model.weights is not None else "fresh weights"
+    if images is not None:
+        return f"{len(images)} images, {weights}"
+    return f"{batch_size} images of noise, {weights}"
+
+
+def _print(name: str, found: list[Finding], measured: str) -> None:
+    for level, title in _TITLES.items():
+        group = [f for f in found if f.level == level]
+        if group:
+            print(f"{title}:")
+        for finding in group:
+            print(f"  {finding.where}: {finding.what}")
+            print(f"      {finding.why}; {finding.do}")
+    counts = ", ".join(
+        f"{n} {level if n == 1 or level == 'info' else level + 's'}"
+        for level in _TITLES
+        if (n := sum(f.level == level for f in found))
+    )
+    basis = f"measured on {measured}" if measured else "nothing measured"
+    print(f"{name}: {counts or 'no findings'}; {basis}")
+
+
+def _images(there: NetworkAt, data: Path, count: int) -> Tensor:
+    """Images of a folder, evenly taken, as the model's own preprocessing gives them to the network.
+
+    A model without one takes them at its input's size, each channel to mean 0 and deviation 1.
+    """
+    import numpy as np
+    import torch
+
+    from sightline.base import ArgumentError, DataError
+    from sightline.imaging import EXTENSIONS, Canvas, UnreadableImageError, read_framed
+
+    shape = tuple(there.inputs[0].shape[1:])
+    if len(there.inputs) > 1 or len(shape) != 3 or shape[0] not in (1, 3):
+        raise ArgumentError(
+            f"--data is for a network of one input of 1 or 3 channels; {there.name} has another"
+        )
+    if data.is_dir():
+        files = [p for p in sorted(data.rglob("*")) if p.suffix.lower() in EXTENSIONS and p.is_file()]
+    else:
+        files = [data] if data.is_file() else []
+    if len(files) < 2:
+        what = "no such file or folder" if not data.exists() else f"images in it: {len(files)}"
+        raise DataError(f"--data {data} must be a folder of 2 or more images; {what}")
+    chosen = files if len(files) <= count else [files[k * len(files) // count] for k in range(count)]
+    own = _own_preprocessing(there)
+    canvas = Canvas(*shape[1:], shape[0]) if own is None else own[1]
+    framed = []
+    for file in chosen:
+        try:
+            framed.append(read_framed(file, canvas).pixels)
+        except UnreadableImageError as error:
+            raise DataError(f"--data {data}: {file.name} cannot be read: {error}") from error
+    pixels = torch.from_numpy(np.stack(framed))
+    if own is not None:
+        preprocessing: Preprocessing = own[0]
+        return preprocessing.normalise(preprocessing.scale(pixels))
+    scaled = pixels.float()
+    deviation, mean = torch.std_mean(scaled, dim=(0, 2, 3), keepdim=True)
+    return (scaled - mean) / torch.where(deviation > 0, deviation, 1.0)
+
+
+def _own_preprocessing(there: NetworkAt) -> tuple[Preprocessing, Canvas] | None:
+    """The preprocessing of a model's weights, and the canvas before it; None of a network alone."""
+    from sightline.imaging import Canvas, Preprocessing
+    from sightline.inference import Belongings, assumed_header
+
+    model = there.model
+    header = model.header
+    if header is None and model.weights is not None:
+        names = [str(k) for k in range(model.architecture.num_classes)]
+        header, _ = assumed_header(model, Belongings(), names)
+    if header is None:
+        return None
+    preprocessing = Preprocessing(**header.preprocessing)
+    return preprocessing, Canvas(*header.canvas, preprocessing.channels)
