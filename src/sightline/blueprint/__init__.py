@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from sightline.blueprint._lost import lost_findings as lost_findings
     from sightline.blueprint._lost import lost_pixels as lost_pixels
     from sightline.blueprint._lost import nearest_lossless as nearest_lossless
+    from sightline.blueprint._measured import Measured as Measured
+    from sightline.blueprint._measured import measure_inference as measure_inference
+    from sightline.blueprint._measured import measure_training as measure_training
     from sightline.blueprint._memory import InferenceMemory as InferenceMemory
     from sightline.blueprint._memory import LiveBytes as LiveBytes
     from sightline.blueprint._memory import TrainingMemory as TrainingMemory
@@ -67,6 +70,11 @@ __getattr__, __dir__, __all__ = lazy_exports(
             "lost_findings",
             "lost_pixels",
             "nearest_lossless",
+        ),
+        "_measured": (
+            "Measured",
+            "measure_inference",
+            "measure_training",
         ),
         "_memory": (
             "InferenceMemory",

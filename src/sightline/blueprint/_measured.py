@@ -14,10 +14,10 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 from torch.autograd.profiler import profile, record_function
-from torch.nn import functional as F
 
 from sightline.base import ArgumentError, did_you_mean
-from sightline.blueprint._calls import tensors_in, unwrapped
+from sightline.blueprint._calls import unwrapped
+from sightline.blueprint._memory import training_loss
 from sightline.blueprint._record import _given, _numbers
 
 _OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer] | None] = {
@@ -100,7 +100,7 @@ def measure_training(
         for phase in (_unnamed, memory.phase):
             own.zero_grad(set_to_none=True)
             with phase("forward"):
-                loss = _loss(own(*given))
+                loss = training_loss(own(*given))
             with phase("backward"):
                 loss.backward()  # type: ignore[no-untyped-call]
             del loss
@@ -175,22 +175,6 @@ def _measured(
         update=phases["update"].most if "update" in phases else 0,
         resident_before=memory.resident_before, resident=memory.resident,
     )  # fmt: skip
-
-
-def _loss(output: Any) -> Tensor:
-    """A loss that needs every floating output, and most of all the first: that of `training_memory`."""
-    parts = [t for t in tensors_in(output) if t.is_floating_point() and t.requires_grad]
-    if not parts:
-        raise ArgumentError("no output asks for a gradient")
-    first, *others = parts
-    if first.dim() >= 2:
-        classes = torch.zeros((first.shape[0], *first.shape[2:]), dtype=torch.long, device=first.device)
-        loss = F.cross_entropy(first, classes)
-    else:
-        loss = first.sum()
-    for other in others:
-        loss = loss + other.sum()
-    return loss
 
 
 @dataclasses.dataclass(frozen=True)

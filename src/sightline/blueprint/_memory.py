@@ -21,6 +21,8 @@ from sightline.blueprint._walk import in_mode
 
 OPTIMIZER_STATE = {"none": 0, "sgd": 0, "sgd_momentum": 1, "rmsprop": 1, "adam": 2, "adamw": 2, "nadam": 2}
 """Numbers an optimizer keeps for each parameter."""
+_MADE_IN_STEP = {"rmsprop": 1, "adam": 2, "adamw": 2, "nadam": 2}
+"""Tensors as large as a parameter that an optimizer makes while it steps it, one parameter after another."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -43,7 +45,7 @@ class InferenceMemory:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class TrainingMemory:
-    """Bytes of one training step: forward, loss, backward, with the gradients it ends with."""
+    """Bytes of one training step: forward, loss, backward, and the optimizer's update."""
 
     batch: int
     optimizer: str
@@ -54,6 +56,8 @@ class TrainingMemory:
     optimizer_state: int
     saved: int
     """Activations alive when the forward pass ends: what the backward pass will need."""
+    update: int
+    """The most alive while the optimizer steps; 0 without one. Nothing that was saved is left by then."""
     peak: int
     """The most that is alive at one time, everything counted."""
 
@@ -145,8 +149,10 @@ def training_memory(
 ) -> TrainingMemory:
     """Bytes of a training step, from a step run on `meta`: every tensor counted from its making to its end.
 
-    The loss is the cross entropy of the first output over its second axis; the optimizer steps in place and
-    keeps the state named. What operations allocate inside themselves is not seen.
+    The loss is the cross entropy of the first output over its second axis. The optimizer is not run: it keeps
+    the state named, and steps one parameter after another, as PyTorch does on the CPU. What operations
+    allocate inside themselves is not seen: on the CPU, copies that a convolution makes of what it reads and
+    writes in a layout of its own; `measure_training` has them.
 
     Args:
         network: Any module; it is left as it was.
@@ -170,9 +176,8 @@ def training_memory(
     parameters = sum(t.numel() * t.element_size() for t in stand_ins.values())
     buffers = sum(b.numel() * b.element_size() for b in network.buffers())
     bytes_in = sum(x.numel() * x.element_size() for x in given)
-    fixed = OPTIMIZER_STATE[optimizer] * sum(
-        t.numel() * t.element_size() for t in stand_ins.values() if t.requires_grad
-    )
+    trained = [t.numel() * t.element_size() for t in stand_ins.values() if t.requires_grad]
+    fixed = OPTIMIZER_STATE[optimizer] * sum(trained)
     live = LiveBytes()
     for tensor in (*state.values(), *given):
         live.hold(tensor)
@@ -182,7 +187,7 @@ def training_memory(
             torch.enable_grad(), live,
         ):  # fmt: skip
             output = torch.func.functional_call(network, state, tuple(given))
-            loss = _loss(output)
+            loss = training_loss(output)
             del output
             saved = live.now - parameters - buffers - bytes_in
             loss.backward()  # type: ignore[no-untyped-call]
@@ -192,10 +197,14 @@ def training_memory(
             f"a training step of {type(network).__name__} cannot be followed: {reason}"
         ) from error
     gradients = sum(t.grad.numel() * t.grad.element_size() for t in stand_ins.values() if t.grad is not None)
+    update = 0
+    if optimizer != "none":
+        made = _MADE_IN_STEP.get(optimizer, 0) * max(trained, default=0)
+        update = parameters + buffers + bytes_in + gradients + fixed + made
     return TrainingMemory(
         batch=int(given[0].shape[0]) if given and given[0].dim() else 1, optimizer=optimizer,
         parameters=parameters, buffers=buffers, inputs=bytes_in, gradients=gradients, optimizer_state=fixed,
-        saved=saved, peak=live.most + fixed,
+        saved=saved, update=update, peak=max(live.most + fixed, update),
     )  # fmt: skip
 
 
@@ -203,19 +212,17 @@ def _on_meta(like: Tensor) -> Tensor:
     return torch.empty_strided(like.shape, like.stride(), dtype=like.dtype, device="meta")
 
 
-def _loss(output: Any) -> Tensor:
+def training_loss(output: Any) -> Tensor:
     """A loss that needs every floating output, and most of all the first."""
     parts = [t for t in tensors_in(output) if t.is_floating_point() and t.requires_grad]
     if not parts:
         raise ArgumentError("no output asks for a gradient")
     first, *others = parts
-    loss = (
-        F.cross_entropy(
-            first, torch.empty((first.shape[0], *first.shape[2:]), dtype=torch.long, device=first.device)
-        )
-        if first.dim() >= 2
-        else first.sum()
-    )
+    if first.dim() >= 2:
+        classes = torch.zeros((first.shape[0], *first.shape[2:]), dtype=torch.long, device=first.device)
+        loss = F.cross_entropy(first, classes)
+    else:
+        loss = first.sum()
     for other in others:
         loss = loss + other.sum()
     return loss

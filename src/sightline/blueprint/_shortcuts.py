@@ -106,6 +106,11 @@ def _broadcast(a: Sequence[int], b: Sequence[int]) -> tuple[int, ...] | None:
     return tuple(found)
 
 
+def _allowed(positive: Sequence[int], padding: Sequence[int]) -> bool:
+    """Whether a window can have these settings at all."""
+    return min(positive) > 0 and min(padding) >= 0
+
+
 def _windows(
     given: Tensor, kernel: list[int], stride: list[int], padding: list[int], dilation: list[int], ceil: bool
 ) -> tuple[int, ...] | None:
@@ -113,7 +118,9 @@ def _windows(
         return None
     kernel, padding, dilation = (s * 2 if len(s) == 1 else s for s in (kernel, padding, dilation))
     stride = (stride * 2 if len(stride) == 1 else stride) or kernel
-    if any(2 * p > k for p, k in zip(padding, kernel, strict=True)):
+    if any(2 * p > k for p, k in zip(padding, kernel, strict=True)) or not _allowed(
+        (*kernel, *stride, *dilation), padding
+    ):
         return None
     axes = zip(given.shape[2:], kernel, stride, padding, dilation, strict=True)
     out = [window_output(n, k, s, p, d, ceil=ceil).value for n, k, s, p, d in axes]
@@ -139,13 +146,17 @@ def _average_pool(
 def _reduced(given: Tensor, dims: list[int] | None = None, keep: bool = False) -> Tensor | None:
     if not _plain(given) or not dims or not given.dim():
         return None
-    gone = {d % given.dim() for d in dims}
+    gone = {d % given.dim() for d in dims if -given.dim() <= d < given.dim()}
+    if len(gone) != len(dims):
+        return None
     sizes = enumerate(given.shape)
     return _new(given, [1 if d in gone else n for d, n in sizes if keep or d not in gone])
 
 
 def _joined(tensors: list[Tensor], dim: int = 0) -> Tensor | None:
     if not tensors or not _plain(*tensors) or len({t.dim() for t in tensors}) != 1 or not tensors[0].dim():
+        return None
+    if not -tensors[0].dim() <= dim < tensors[0].dim():
         return None
     dim %= tensors[0].dim()
     others = {tuple(n for d, n in enumerate(t.shape) if d != dim) for t in tensors}
@@ -209,6 +220,8 @@ def _convolution(
     stride, padding, dilation = (s * axes if len(s) == 1 else s for s in (stride, padding, dilation))
     more = output_padding * axes if len(output_padding) == 1 else output_padding
     sizes, kernel = given.shape[2:], weight.shape[2:]
+    if not _allowed((*stride, *dilation), padding):
+        return None
     if transposed:
         channels = weight.shape[1] * groups
         fits = given.shape[1] == weight.shape[0] and given.shape[1] % groups == 0
@@ -246,6 +259,8 @@ def _batch_norm(
     training: bool, momentum: float, eps: float,
 ) -> tuple[Tensor, Tensor, Tensor] | None:  # fmt: skip
     if not _plain(given, weight, bias, mean, var) or given.dim() < 2 or given.dtype != torch.float32:
+        return None
+    if not training and (mean is None or var is None):
         return None
     channels = given.shape[1]
     if any(t is not None and tuple(t.shape) != (channels,) for t in (weight, bias, mean, var)):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import sys
 import textwrap
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -13,7 +13,7 @@ from sightline.cli._console import handled, print_json
 
 if TYPE_CHECKING:
     from sightline.base import Finding
-    from sightline.blueprint import Summary, TrainingMemory
+    from sightline.blueprint import Measured, Summary, TrainingMemory
     from sightline.inference import NetworkAt
 
 
@@ -36,6 +36,9 @@ def summary(
         int,
         typer.Option("--batch-size", "-b", min=1, help="Images of the training step whose memory is told."),
     ] = 32,
+    measure: Annotated[
+        bool, typer.Option("--measure", help="Run a real step, and tell the memory the allocator saw.")
+    ] = False,
     strict: Annotated[
         bool, typer.Option("--strict", help="The lecture's rule: pixels that are lost are an error.")
     ] = False,
@@ -44,7 +47,7 @@ def summary(
     """Every layer of a network: size, parameters, multiply-adds, memory, receptive field; and totals."""
     gc.disable()  # two seconds' work: going through PyTorch's own objects again and again takes a tenth of it
     from sightline.base import ArgumentError
-    from sightline.blueprint import PassError, record, slide_text, summarize
+    from sightline.blueprint import PassError, megabytes, record, slide_text, summarize
     from sightline.inference import network_at
 
     if slide + json + arithmetic > 1:
@@ -59,12 +62,19 @@ def summary(
         raise
     told = summarize(blueprint, training=_training(there, batch_size))
     losses = _losses(there, told, strict=strict)
+    measured = _measured(model, input or [], batch_size) if measure else {}
     if json:
-        print_json(told.to_dict() | {"findings": [finding.to_dict() for finding in losses]})
+        found: dict[str, Any] = {"findings": [finding.to_dict() for finding in losses]}
+        if measured:
+            found["measured"] = {name: m.to_dict() for name, m in measured.items()}
+        print_json(told.to_dict() | found)
     elif slide:
         print(slide_text(blueprint))
     else:
         print(told.text(depth, arithmetic=arithmetic))
+        for name, m in measured.items():
+            resident = f", the process {megabytes(m.resident)}" if m.resident is not None else ""
+            print(f"measured {name}, batch {m.batch}: {megabytes(m.peak)} at its peak{resident}")
         for finding in losses:
             print(textwrap.fill(f"{finding.level}: {finding.line()}", 110, subsequent_indent="  "))
         _siblings(there)
@@ -80,6 +90,18 @@ def _training(there: NetworkAt, images: int) -> TrainingMemory | None:
         return training_memory(there.network, *there.batch(images))
     except ArgumentError:  # it reads its numbers, or has nothing to train: the table is told without
         return None
+
+
+def _measured(spec: str, inputs: list[str], images: int) -> dict[str, Measured]:
+    """What a real forward pass, and a real training step, take."""
+    from sightline.blueprint import measure_inference, measure_training
+    from sightline.inference import network_at
+
+    there = network_at(spec, inputs, numbers=True)
+    return {
+        "inference": measure_inference(there.network, *there.inputs),
+        "training": measure_training(there.network, *there.batch(images)),
+    }
 
 
 def _losses(there: NetworkAt, told: Summary, *, strict: bool) -> list[Finding]:
