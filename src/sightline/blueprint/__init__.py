@@ -7,6 +7,8 @@ from sightline.base import lazy_exports
 if TYPE_CHECKING:
     from sightline.blueprint._calls import Call as Call
     from sightline.blueprint._check import check_network as check_network
+    from sightline.blueprint._effective import EffectiveField as EffectiveField
+    from sightline.blueprint._effective import effective_fields as effective_fields
     from sightline.blueprint._execute import Execution as Execution
     from sightline.blueprint._execute import execute as execute
     from sightline.blueprint._field import Field as Field
@@ -50,6 +52,7 @@ __getattr__, __dir__, __all__ = lazy_exports(
     {
         "_calls": ("Call",),
         "_check": ("check_network",),
+        "_effective": ("EffectiveField", "effective_fields"),
         "_execute": (
             "Execution",
             "execute",

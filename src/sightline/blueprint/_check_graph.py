@@ -124,8 +124,8 @@ class Graph:
 
 
 def finding(level: Level, where: str, what: str, why: str, do: str) -> Finding:
-    """A finding, in the order it is read."""
-    return Finding(level=level, where=where, what=what, why=why, do=do)
+    """A finding, in the order it is read; a network that is one layer has no path."""
+    return Finding(level=level, where=where or "the network itself", what=what, why=why, do=do)
 
 
 def per_image(shape: Sequence[int]) -> int:

@@ -30,6 +30,12 @@ LARGE_FIELD = 4.0
 """Of the input's side: three quarters and more of such a field are padding."""
 MOST = 0.5
 """Share of the parameters from which one layer is said to hold most."""
+_SMALL: dict[str, tuple[Level, str]] = {
+    "averaged": ("warning", "no feature sees an object that fills the image"),
+    "output": ("warning", "no feature sees an object that fills the image"),
+    "joined": ("info", "nothing but the fully connected layer behind it sees an object as a whole"),
+}
+"""What a small field means, by what becomes of the map."""
 _INSIDE = {"cross_entropy": "softmax", "cross_entropy_auxiliary": "softmax", "": "softmax"}
 """Objectives whose loss has a softmax inside; where none is known, a classifier's is supposed."""
 
@@ -103,19 +109,18 @@ def _field(graph: Graph) -> Iterator[Finding]:
     if last is None or field is None:
         return
     node = graph.nodes[last]
-    shape = node.output_shapes[0][2:]
+    if any(a > b for a, b in zip(node.output_shapes[0][2:], sizes, strict=True)):
+        return  # it draws rather than looks
     size, shown = "x".join(map(str, field.size)), "x".join(map(str, sizes))
     small = [d for d in range(len(sizes)) if field.size[d] < SMALL_FIELD * sizes[d] and field.jump[d]]
     what = f"the last map sees {size} of {shown} pixels"
+    fate = _fate(graph, last)
     if len(small) == len(sizes):
-        joined = max(shape) > 1 and _flattened(graph, last)
-        level: Level = "info" if joined else "warning"
-        yield finding(
-            level, node.id, what,
-            "nothing but the fully connected layer behind it sees an object as a whole" if joined
-            else "no feature sees an object that fills the image",
-            "more layers, stride or dilation before it, or smaller images",
-        )  # fmt: skip
+        if fate in _SMALL:
+            yield finding(
+                _SMALL[fate][0], node.id, what, _SMALL[fate][1],
+                "more layers, stride or dilation before it, or smaller images",
+            )  # fmt: skip
     elif all(field.size[d] > LARGE_FIELD * sizes[d] for d in range(len(sizes))):
         yield finding(
             "info", node.id, what,
@@ -138,15 +143,24 @@ def _globally_averaged(graph: Graph) -> set[int]:
     return found
 
 
-def _flattened(graph: Graph, k: int) -> bool:
-    """Whether a map goes place by place into a fully connected layer."""
-    through = PASSING | RESHAPING | ACTIVATIONS | CENTRING | MAXIMA | {"local_response_norm"}
-    other = graph.next(k, through)
-    while other is not None and graph.nodes[other].kind in AVERAGES:
-        if max(graph.nodes[other].output_shapes[0][2:], default=1) == 1:
-            return False
-        other = graph.next(other, through)
-    return other is not None and graph.nodes[other].kind == "linear"
+def _fate(graph: Graph, k: int) -> str:
+    """What becomes of a map: `averaged`, `joined` by a fully connected layer, the `output`; or nobody says."""
+    through = PASSING | RESHAPING | ACTIVATIONS | CENTRING | AVERAGES | MAXIMA | {"local_response_norm"}
+    while k not in graph.ends:
+        shape = graph.nodes[k].output_shapes[0]
+        following = graph.next(k, ())
+        if following is None:
+            return ""
+        node, k = graph.nodes[following], following
+        if node.kind in AVERAGES | MAXIMA:
+            made = node.output_shapes[0]
+            if len(made) < len(shape) or max(made[2:], default=1) == 1:
+                return "averaged"
+        elif node.kind == "linear":
+            return "joined" if len(shape) == 2 else ""
+        elif node.kind not in through:
+            return ""
+    return "output"
 
 
 def _largest(graph: Graph) -> Iterator[Finding]:

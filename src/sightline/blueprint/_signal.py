@@ -106,7 +106,8 @@ def measure_signal(network: nn.Module, *images: Tensor, seed: int = 0) -> Signal
         seed: Of the gradient, and of what drops in training.
 
     Raises:
-        ArgumentError: if there are fewer than 2 images, or the network is scripted or has no numbers.
+        ArgumentError: if there are fewer than 2 images, or the network is scripted, has no numbers, or was made
+            in inference mode.
 
     Example:
         >>> network = nn.Sequential(nn.Linear(2, 2, bias=False), nn.ReLU())
@@ -121,6 +122,8 @@ def measure_signal(network: nn.Module, *images: Tensor, seed: int = 0) -> Signal
         raise ArgumentError("a signal is measured on a batch of 2 or more images")
     if any(t.is_meta for t in (*network.parameters(), *network.buffers())):
         raise ArgumentError(f"{type(network).__name__} has no numbers to measure with: it is on meta")
+    if any(t.is_inference() for t in (*network.parameters(), *network.buffers())):
+        raise ArgumentError(f"{type(network).__name__} has no gradients: it was made in inference mode")
     watcher = _Watcher(len(images[0]))
     devices = [images[0].device] if images[0].is_cuda else []
     trainable = {name: p for name, p in network.named_parameters() if p.requires_grad}

@@ -9,12 +9,13 @@ from collections.abc import Mapping
 from fractions import Fraction
 from typing import Any
 
+from sightline.blueprint._effective import EffectiveField
 from sightline.blueprint._field import Field, fields
 from sightline.blueprint._graph import Blueprint, ModuleCall, Node, Shape
 from sightline.blueprint._lost import LostPixels, lost_in, lost_pixels
 from sightline.blueprint._memory import InferenceMemory, TrainingMemory, inference_memory
 from sightline.blueprint._sums import sums_of
-from sightline.blueprint._table import table_text
+from sightline.blueprint._table import fitting_depth, table_text
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -39,6 +40,8 @@ class Layer:
     lost: tuple[tuple[int, ...], ...]
     """For each spatial axis, the rows of its input that no window of it covers."""
     depth: int
+    effective: tuple[float, ...] | None = None
+    """The measured field, where it was measured."""
     nodes: int = 1
     """How many are folded into it."""
     sums: Mapping[str, str] = dataclasses.field(default_factory=dict)
@@ -62,6 +65,7 @@ class Layer:
             "output_bytes": self.output_bytes,
             "receptive_field": None if self.field is None else list(self.field.size),
             "jump": None if self.field is None else [_number(j) for j in self.field.jump],
+            "effective_field": None if self.effective is None else list(self.effective),
             "centre": None if self.field is None else [_number(c) for c in self.field.centre],
             "lost_rows": list(self.lost[max(axes - 2, 0)]) if axes else [],
             "lost_columns": list(self.lost[axes - 1]) if axes > 1 else [],
@@ -115,6 +119,20 @@ class Summary:
                 k = call.nodes[1]
         return found
 
+    def ends_of_rows(self, depth: int | None = None) -> list[str]:
+        """Of each row of the text's table, the last node with a map and a field unlike the one before."""
+        chosen = depth if depth is not None else fitting_depth(self)
+        spatial = len(self.blueprint.input_shapes[0]) - 2
+        found, k, before = [], 0, None
+        for row in self.rows(chosen):
+            inside = self.layers[k : k + row.nodes]
+            k += row.nodes
+            maps = [r for r in inside if len(r.output_shape) == spatial + 1 and max(r.output_shape[1:]) > 1]
+            if maps and maps[-1].field is not None and maps[-1].field != before:
+                found.append(maps[-1].name)
+                before = maps[-1].field
+        return found
+
     def _fold(self, call: ModuleCall) -> Layer:
         first, last = call.nodes
         rows = self.layers[first:last]
@@ -124,6 +142,7 @@ class Summary:
             output_shape=call.output_shapes[0][1:] if call.output_shapes else (), settings={},
             parameters=sum(r.parameters for r in rows), shared=(), macs=sum(r.macs for r in rows),
             output_bytes=rows[-1].output_bytes, field=rows[-1].field, lost=(), depth=call.depth,
+            effective=next((r.effective for r in reversed(rows) if r.effective is not None), None),
             nodes=last - first,
         )  # fmt: skip
 
@@ -179,12 +198,18 @@ class Summary:
         return f"<pre style='line-height:1.25'>{html.escape(self.text())}</pre>"
 
 
-def summarize(blueprint: Blueprint, *, training: TrainingMemory | None = None) -> Summary:
+def summarize(
+    blueprint: Blueprint,
+    *,
+    training: TrainingMemory | None = None,
+    effective: Mapping[str, EffectiveField] | None = None,
+) -> Summary:
     """Read all that the table says from one recorded pass.
 
     Args:
         blueprint: From `record`.
         training: From `training_memory`, if it shall be told too.
+        effective: From `effective_fields`, likewise.
 
     Example:
         >>> import torch
@@ -196,7 +221,8 @@ def summarize(blueprint: Blueprint, *, training: TrainingMemory | None = None) -
     field_of = fields(blueprint)
     depth_of = _depths(blueprint)
     layers = tuple(
-        _layer(blueprint, k, node, field_of, depth_of[k]) for k, node in enumerate(blueprint.nodes)
+        _layer(blueprint, k, node, field_of, depth_of[k], (effective or {}).get(node.id))
+        for k, node in enumerate(blueprint.nodes)
     )
     return Summary(
         blueprint=blueprint, layers=layers, inference=inference_memory(blueprint), training=training,
@@ -212,7 +238,14 @@ def _depths(blueprint: Blueprint) -> list[int]:
     return depths
 
 
-def _layer(b: Blueprint, k: int, node: Node, field_of: Mapping[int, Field | None], depth: int) -> Layer:
+def _layer(
+    b: Blueprint,
+    k: int,
+    node: Node,
+    field_of: Mapping[int, Field | None],
+    depth: int,
+    seen: EffectiveField | None,
+) -> Layer:
     outputs = [b.values[v] for v in node.outputs]
     before = field_of.get(node.sources[0]) if node.sources and node.sources[0] >= 0 else None
     at_input = bool(node.sources) and node.sources[0] < 0
@@ -222,7 +255,8 @@ def _layer(b: Blueprint, k: int, node: Node, field_of: Mapping[int, Field | None
         output_shape=node.output_shapes[0][1:] if node.output_shapes else (),
         settings=node.settings, parameters=node.num_parameters, shared=node.shared, macs=node.macs,
         output_bytes=sum(v.num_bytes for v in outputs), field=field_of.get(k), lost=lost_in(node),
-        depth=depth, sums=sums_of(b, node, before, field_of.get(k), at_input=at_input),
+        depth=depth, effective=None if seen is None else seen.size,
+        sums=sums_of(b, node, before, field_of.get(k), at_input=at_input),
     )  # fmt: skip
 
 

@@ -20,7 +20,7 @@ _HEAD = ("layer", "kind", "output", "parameters", "multiply-adds", "bytes", "fie
 def table_text(summary: Summary, depth: int | None, *, arithmetic: bool, totals: bool) -> str:
     """The table with its totals. Arguments as `Summary.text`."""
     b = summary.blueprint
-    chosen = depth if depth is not None else _fitting_depth(summary)
+    chosen = depth if depth is not None else fitting_depth(summary)
     layers = summary.rows(chosen)
     lines = [f"{b.name}: {', '.join(shape_text(s[1:]) for s in b.input_shapes)}, batch {b.batch}", ""]
     lines += _rows(layers, arithmetic=arithmetic)
@@ -29,7 +29,8 @@ def table_text(summary: Summary, depth: int | None, *, arithmetic: bool, totals:
     return "\n".join([*lines, "", *_totals(summary)] if totals else lines)
 
 
-def _fitting_depth(summary: Summary) -> int | None:
+def fitting_depth(summary: Summary) -> int | None:
+    """The deepest fold of at most 80 rows; None where every node fits."""
     if len(summary.layers) <= _MOST_ROWS:
         return None
     deepest = max((c.depth for c in summary.blueprint.calls), default=0)
@@ -38,15 +39,18 @@ def _fitting_depth(summary: Summary) -> int | None:
 
 
 def _rows(layers: Sequence[Layer], *, arithmetic: bool) -> list[str]:
+    measured = any(r.effective is not None for r in layers)
+    head = (*_HEAD, "effective") if measured else _HEAD
     cells = [
         (
             r.name, r.kind + _settings_text(r.settings) + (f" ({r.nodes})" if r.nodes > 1 else ""),
             shape_text(r.output_shape), f"{r.parameters:,}" + ("*" if r.shared else ""), f"{r.macs:,}",
             f"{r.output_bytes:,}", _field_text(r.field), _jump_text(r.field),
+            *([_effective_text(r.effective)] if measured else []),
         )
         for r in layers
     ]  # fmt: skip
-    widths = [max(len(row[k]) for row in [_HEAD, *cells]) for k in range(len(_HEAD))]
+    widths = [max(len(row[k]) for row in [head, *cells]) for k in range(len(head))]
     widths[0], widths[1] = min(widths[0], 44), min(widths[1], 34)
 
     def line(row: Sequence[str]) -> str:
@@ -55,7 +59,7 @@ def _rows(layers: Sequence[Layer], *, arithmetic: bool) -> list[str]:
             for k, (text, width) in enumerate(zip(row, widths, strict=True))
         ).rstrip()
 
-    lines = [line(_HEAD), "  ".join("-" * w for w in widths)]
+    lines = [line(head), "  ".join("-" * w for w in widths)]
     for layer, row in zip(layers, cells, strict=True):
         lines.append(line(row))
         if arithmetic:
@@ -118,6 +122,13 @@ def _field_text(field: Field | None) -> str:
     if field is None:
         return "-"
     return str(field.size[0]) if len(set(field.size)) == 1 else "x".join(map(str, field.size))
+
+
+def _effective_text(size: tuple[float, ...] | None) -> str:
+    if size is None:
+        return ""
+    rounded = [f"{n:.0f}" for n in size]
+    return rounded[0] if max(size) - min(size) < 0.05 * max(size) else "x".join(rounded)
 
 
 def _jump_text(field: Field | None) -> str:

@@ -13,8 +13,12 @@ from sightline.cli._console import handled, print_json
 
 if TYPE_CHECKING:
     from sightline.base import Finding
-    from sightline.blueprint import Measured, Summary, TrainingMemory
+    from sightline.blueprint import EffectiveField, Measured, Summary, TrainingMemory
     from sightline.inference import NetworkAt
+
+
+_NOISE = 4
+"""Images to measure fields on: quantiles change by a percent or two with more."""
 
 
 @handled
@@ -39,6 +43,9 @@ def summary(
     measure: Annotated[
         bool, typer.Option("--measure", help="Run a real step, and tell the memory the allocator saw.")
     ] = False,
+    effective: Annotated[
+        bool, typer.Option("--effective", help="Measure by gradients how far the middle unit of maps sees.")
+    ] = False,
     strict: Annotated[
         bool, typer.Option("--strict", help="The lecture's rule: pixels that are lost are an error.")
     ] = False,
@@ -60,7 +67,8 @@ def summary(
             print(summarize(error.blueprint).text(depth, arithmetic=arithmetic, totals=False))
             sys.stdout.flush()
         raise
-    told = summarize(blueprint, training=_training(there, batch_size))
+    fields = _effective(model, input or [], summarize(blueprint), depth) if effective else None
+    told = summarize(blueprint, training=_training(there, batch_size), effective=fields)
     losses = _losses(there, told, strict=strict)
     measured = _measured(model, input or [], batch_size) if measure else {}
     if json:
@@ -90,6 +98,24 @@ def _training(there: NetworkAt, images: int) -> TrainingMemory | None:
         return training_memory(there.network, *there.batch(images))
     except ArgumentError:  # it reads its numbers, or has nothing to train: the table is told without
         return None
+
+
+def _effective(spec: str, inputs: list[str], told: Summary, depth: int | None) -> dict[str, EffectiveField]:
+    """Fields measured on noise, at the end of each row of the table that has a map of its own."""
+    import torch
+
+    from sightline.base import ArgumentError
+    from sightline.blueprint import effective_fields
+    from sightline.inference import network_at
+
+    there = network_at(spec, inputs, numbers=True)
+    if len(there.inputs) != 1 or there.inputs[0].dim() < 3 or not there.inputs[0].is_floating_point():
+        raise ArgumentError("--effective is of networks that take one image")
+    nodes = told.ends_of_rows(depth)
+    print(f"measuring {len(nodes)} fields on {_NOISE} images of noise", file=sys.stderr)
+    shape = (_NOISE, *there.inputs[0].shape[1:])
+    images = torch.randn(shape, generator=torch.Generator().manual_seed(0))
+    return effective_fields(there.network, images, nodes)
 
 
 def _measured(spec: str, inputs: list[str], images: int) -> dict[str, Measured]:
