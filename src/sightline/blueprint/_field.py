@@ -88,17 +88,25 @@ class Seen:
         return dict(self.everywhere)
 
 
+_OF_TOKENS = frozenset(
+    {"multi_head_attention", "scaled_dot_product_attention", "lstm", "gru", "rnn", "layer_norm"}
+)
+"""Kinds of nodes by which an input of three axes is known for tokens and their features, not a signal."""
+
+
 def fields(blueprint: Blueprint) -> dict[int, Field | None]:
     """The receptive field of every node's first output on the first input, by node.
 
-    A node without one does not depend on the input's pixels; None is given where the field cannot be told
-    (an index computed from data, windows cut by reshaping).
+    A node without one does not depend on the input's pixels; no node has one where the input is a vector, or
+    tokens. None is given where the field cannot be told (an index computed from data, windows cut by
+    reshaping).
 
     Args:
         blueprint: Of one recorded pass.
     """
     spatial = max(len(blueprint.values[blueprint.inputs[0]].shape) - 2, 0) if blueprint.inputs else 0
-    if not spatial:
+    kinds = {node.kind for node in blueprint.nodes}
+    if not spatial or (spatial == 1 and kinds & _OF_TOKENS and not any(k.startswith("conv") for k in kinds)):
         return {}
     seen = everything_seen(blueprint)
     found: dict[int, Field | None] = {}
