@@ -315,6 +315,15 @@ def test_a_summary_does_not_import_a_compiler() -> None:
     assert done.stdout.splitlines()[-1] in ("[]", "['pydantic_core']")  # typer may bring the last one
 
 
+def test_the_collector_is_left_as_it_was() -> None:
+    import gc
+
+    assert verb("summary", "lenet5").exit_code == 0
+    assert gc.isenabled()
+    assert verb("summary", "lenet6").exit_code == 2
+    assert gc.isenabled()
+
+
 def test_a_model_file_is_described_for_what_it_was_trained_on(tmp_path: Path) -> None:
     from test_models import header
 

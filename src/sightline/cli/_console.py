@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import gc
 import json
 import os
 import sys
@@ -48,6 +49,25 @@ def handled(verb: Callable[P, R]) -> Callable[P, R]:
             raise typer.Exit(0) from None
         finally:
             _close_moving()
+
+    return wrapper
+
+
+def uncollected(verb: Callable[P, R]) -> Callable[P, R]:
+    """Leave Python's collector of cycles off while a short verb runs.
+
+    Going through all of PyTorch's own objects again and again, as it would, takes a tenth of two seconds' work.
+    """
+
+    @functools.wraps(verb)
+    def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
+        collects = gc.isenabled()
+        gc.disable()
+        try:
+            return verb(*args, **kwargs)
+        finally:
+            if collects:
+                gc.enable()
 
     return wrapper
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import gc
 import sys
 import textwrap
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sightline.cli._console import handled, print_json
+from sightline.cli._console import handled, print_json, uncollected
 
 if TYPE_CHECKING:
     from sightline.base import Finding
@@ -22,6 +21,7 @@ _NOISE = 4
 
 
 @handled
+@uncollected
 def summary(
     model: Annotated[str, typer.Argument(help="A zoo name, FILE.py:NAME, a run folder, or a model file.")],
     input: Annotated[  # noqa: A002  -- the name of the option
@@ -52,7 +52,6 @@ def summary(
     json: Annotated[bool, typer.Option("--json", help="JSON on standard output: one object.")] = False,
 ) -> None:
     """Every layer of a network: size, parameters, multiply-adds, memory, receptive field; and totals."""
-    gc.disable()  # two seconds' work: going through PyTorch's own objects again and again takes a tenth of it
     from sightline.base import ArgumentError
     from sightline.blueprint import PassError, megabytes, record, slide_text, summarize
     from sightline.inference import network_at
