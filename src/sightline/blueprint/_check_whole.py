@@ -32,7 +32,7 @@ MOST = 0.5
 """Share of the parameters from which one layer is said to hold most."""
 _SMALL: dict[str, tuple[Level, str]] = {
     "averaged": ("warning", "no feature sees an object that fills the image"),
-    "output": ("warning", "no feature sees an object that fills the image"),
+    "output": ("info", "no output sees more of the image than that: texture, not large objects"),
     "joined": ("info", "nothing but the fully connected layer behind it sees an object as a whole"),
 }
 """What a small field means, by what becomes of the map."""
@@ -144,7 +144,7 @@ def _globally_averaged(graph: Graph) -> set[int]:
 
 
 def _fate(graph: Graph, k: int) -> str:
-    """What becomes of a map: `averaged`, `joined` by a fully connected layer, the `output`; or nobody says."""
+    """What becomes of a map: `averaged`, `joined` by a linear layer, the `output`; empty if nobody says."""
     through = PASSING | RESHAPING | ACTIVATIONS | CENTRING | AVERAGES | MAXIMA | {"local_response_norm"}
     while k not in graph.ends:
         shape = graph.nodes[k].output_shapes[0]
@@ -213,13 +213,12 @@ def _unread(graph: Graph, network: nn.Module) -> Iterator[Finding]:
 
 def _dead_branches(graph: Graph) -> Iterator[Finding]:
     """Chains whose outcome no output depends on."""
-    if not graph.ends:
+    if not graph.ends or graph.blueprint.data_dependent:  # what was taken out as a number is not followed
         return
-    deciding = set(graph.blueprint.data_dependent)
     dead = [k for k in range(len(graph.nodes)) if k not in graph.alive]
     notes = Notes("warning", "it costs time, and learns nothing", "use its outcome, or leave it out")
     for k in dead:
-        if graph.blueprint.readers[k] or graph.nodes[k].id in deciding:
+        if graph.blueprint.readers[k]:
             continue
         branch, waiting = {k}, [k]
         while waiting:
@@ -228,8 +227,6 @@ def _dead_branches(graph: Graph) -> Iterator[Finding]:
                     branch.add(source)
                     waiting.append(source)
         nodes = [graph.nodes[n] for n in branch]
-        if any(n.id in deciding for n in nodes):
-            continue
         if not any(n.num_parameters or n.macs or n.is_module or n.kind in ACTIVATIONS for n in nodes):
             continue  # a view or a sum, for a size or a check
         parameters, macs = sum(n.num_parameters for n in nodes), sum(n.macs for n in nodes)

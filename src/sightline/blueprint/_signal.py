@@ -106,8 +106,8 @@ def measure_signal(network: nn.Module, *images: Tensor, seed: int = 0) -> Signal
         seed: Of the gradient, and of what drops in training.
 
     Raises:
-        ArgumentError: if there are fewer than 2 images, or the network is scripted, has no numbers, or was made
-            in inference mode.
+        ArgumentError: if there are fewer than 2 images, or the network is scripted, has no numbers, or was
+            made in inference mode.
 
     Example:
         >>> network = nn.Sequential(nn.Linear(2, 2, bias=False), nn.ReLU())

@@ -56,7 +56,7 @@ def handled(verb: Callable[P, R]) -> Callable[P, R]:
 def uncollected(verb: Callable[P, R]) -> Callable[P, R]:
     """Leave Python's collector of cycles off while a short verb runs.
 
-    Going through all of PyTorch's own objects again and again, as it would, takes a tenth of two seconds' work.
+    Going through all of PyTorch's own objects again and again takes a tenth of two seconds' work.
     """
 
     @functools.wraps(verb)
