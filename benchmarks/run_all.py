@@ -1,9 +1,10 @@
 """Every benchmark, one after the other, on an idle machine.
 
-    python benchmarks/run_all.py [DATA [KERAS_PYTHON]]
+    python benchmarks/run_all.py [DATA [KERAS_PYTHON [STRANGERS_PYTHON]]]
 
 DATA is a folder with `fashion-mnist-png/`, `mnist-png/` and `cifar10-jpg/`, each with `train/<class>/` and
-`test/<class>/`; KERAS_PYTHON the interpreter of an environment with Keras 3, TensorFlow, JAX and torch.
+`test/<class>/`; KERAS_PYTHON the interpreter of an environment with Keras 3, TensorFlow, JAX and torch;
+STRANGERS_PYTHON of one with torchvision, timm and torchinfo.
 What is not there is left out and said. Some three hours.
 """
 
@@ -38,10 +39,15 @@ BESIDE_KERAS: tuple[tuple[str, str, list[str]], ...] = (
 )
 
 
+BESIDE_STRANGERS = ("strangers.py", "summary_speed.py", "memory.py")
+
+
 def main() -> int:
     commands = [list(command) for command in ALONE]
     data = Path(sys.argv[1]) if len(sys.argv) > 1 else None
     keras = ["--keras-python", sys.argv[2]] if len(sys.argv) > 2 else None
+    strangers = ["--strangers-python", sys.argv[3]] if len(sys.argv) > 3 else []
+    commands += [[script, *strangers] for script in BESIDE_STRANGERS]
     for script, name, arguments in (*ON_DATA, *BESIDE_KERAS):
         peers = (script, name, arguments) in BESIDE_KERAS
         if data is not None and (data / name).is_dir() and (keras or not peers):

@@ -36,16 +36,11 @@ DESIGN = "32x32x3 conv:10,k5,p2 relu pool:2 flatten fc:10"
 
 def our_table(name: str) -> str:
     """From the name to the text of the table."""
-    import torch
-
     from sightline.blueprint import record, summarize
-    from sightline.zoo import get_architecture
+    from sightline.inference import network_at
 
-    architecture = get_architecture(name)
-    with torch.device("meta"):
-        network = architecture.build()
-    blueprint = record(network, (1, *architecture.input_shape), name=name)
-    return summarize(blueprint).text()
+    there = network_at(name)
+    return summarize(record(there.network, *there.inputs, name=name)).text()
 
 
 def their_table(name: str, timed: dict[str, float]) -> str:

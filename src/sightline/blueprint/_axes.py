@@ -126,7 +126,7 @@ def union(first: Axis, second: Axis, length: int) -> Axis:
     """What either sees, index by index; all rows together where one sees the same everywhere.
 
     Where they do not advance alike (a resize that aligns corners beside a skip), every index of the axis is
-    listed, and beyond its ends it goes on at the first's pace.
+    listed, and beyond its ends it goes on at the first's pace: there, sizes may be a row too large.
 
     Args:
         first: Of one source, as the other.

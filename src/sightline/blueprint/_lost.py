@@ -101,7 +101,7 @@ def nearest_lossless(
         except ArgumentError:
             return False
 
-    below = next((s for s in range(size - 1, max(size - within, 0), -1) if loses_none(s)), None)
+    below = next((s for s in range(size - 1, max(size - within, 1) - 1, -1) if loses_none(s)), None)
     above = next((s for s in range(size + 1, size + within + 1) if loses_none(s)), None)
     return below, above
 

@@ -172,16 +172,24 @@ def _matrix(t: Any, dims: int) -> bool:
 
 
 def _product(first: Tensor, second: Tensor) -> Tensor | None:
-    if not _matrix(first, 2) or not _matrix(second, 2) or first.dtype != second.dtype:
+    if isinstance(first, Tensor) and first.is_meta and first.dtype != second.dtype:
+        raise RuntimeError(
+            f"expected m1 and m2 to have the same dtype, but got: {first.dtype} != {second.dtype}"
+        )
+    if not _matrix(first, 2) or not _matrix(second, 2):
         return None
     return _new(first, (first.shape[0], second.shape[1])) if first.shape[1] == second.shape[0] else None
 
 
 def _added_product(bias: Tensor, first: Tensor, second: Tensor) -> Tensor | None:
+    if bias.is_meta and bias.dtype != second.dtype:
+        raise RuntimeError(f"self and mat2 must have the same dtype, but got {bias.dtype} and {second.dtype}")
     product = _product(first, second)
     if product is None or bias.dtype != first.dtype or not bias.is_meta:
         return None
-    return product if _broadcast(bias.shape, product.shape) == tuple(product.shape) else None
+    if _broadcast(bias.shape, product.shape) != tuple(product.shape):
+        raise RuntimeError(f"a bias of size {list(bias.shape)} cannot be added to {list(product.shape)}")
+    return product
 
 
 def _batched_product(first: Tensor, second: Tensor) -> Tensor | None:
@@ -192,8 +200,12 @@ def _batched_product(first: Tensor, second: Tensor) -> Tensor | None:
 
 
 def _softmax(given: Tensor, dim: int, half_to_float: bool) -> Tensor | None:
-    fits = _plain(given) and not half_to_float and -given.dim() <= dim < given.dim()
-    return _new(given, given.shape) if fits else None
+    last = max(given.dim(), 1)
+    if given.is_meta and not -last <= dim < last:
+        raise IndexError(
+            f"Dimension out of range (expected to be in range of [{-last}, {last - 1}], but got {dim})"
+        )
+    return _new(given, given.shape) if _plain(given) and not half_to_float else None
 
 
 def _softmax_backward(gradient: Tensor, output: Tensor, dim: int, dtype: torch.dtype) -> Tensor | None:
@@ -210,11 +222,45 @@ def _nll_loss(
     return _new(given, ()), _new(given, ())
 
 
+def _refuse_convolution(
+    given: Tensor, weight: Tensor, bias: Tensor | None, stride: list[int], padding: list[int],
+    dilation: list[int], transposed: bool, more: list[int], groups: int,
+) -> None:  # fmt: skip
+    """Raise for what PyTorch's `meta` kernel lets through and its real ones refuse, in their words."""
+    if not given.is_meta or given.dim() != weight.dim() or not given.numel():
+        return
+    for what, other in (("weight", weight), ("bias", bias)):
+        if other is not None and other.dtype != given.dtype:
+            raise RuntimeError(
+                f"Input type ({given.dtype}) and {what} type ({other.dtype}) should be the same"
+            )
+    if min(stride) < 1:
+        raise RuntimeError("non-positive stride is not supported")
+    if min(padding) < 0:
+        raise RuntimeError("negative padding is not supported")
+    if min(dilation) < 1:
+        raise RuntimeError("dilation should be greater than zero")
+    if transposed and given.shape[1] != weight.shape[0]:
+        raise RuntimeError(
+            f"Given transposed=1, weight of size {list(weight.shape)}, expected input{list(given.shape)} "
+            f"to have {weight.shape[0]} channels, but got {given.shape[1]} channels instead"
+        )
+    made = weight.shape[1] * groups if transposed else weight.shape[0]
+    if bias is not None and tuple(bias.shape) != (made,):
+        raise RuntimeError(
+            f"Given weight of size {list(weight.shape)}, expected bias to be 1-dimensional with "
+            f"{made} elements, but got bias of size {list(bias.shape)} instead"
+        )
+    if transposed and any(m >= max(s, d) for m, s, d in zip(more, stride, dilation, strict=False)):
+        raise RuntimeError("output padding must be smaller than either stride or dilation")
+
+
 def _convolution(
     given: Tensor, weight: Tensor, bias: Tensor | None, stride: list[int], padding: list[int],
     dilation: list[int], transposed: bool, output_padding: list[int], groups: int,
 ) -> Tensor | None:  # fmt: skip
     axes = weight.dim() - 2
+    _refuse_convolution(given, weight, bias, stride, padding, dilation, transposed, output_padding, groups)
     if not _plain(given, weight, bias) or given.dim() != weight.dim():
         return None
     stride, padding, dilation = (s * axes if len(s) == 1 else s for s in (stride, padding, dilation))
