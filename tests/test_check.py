@@ -60,7 +60,7 @@ class CountsCalls(nn.Module):
 
 # what, level, where, words of it, a network that has it, one that has not, shape
 STRUCTURE: list[tuple[str, str, str, str, Build, Build, tuple[int, ...]]] = [
-    ("lost pixels", "warning", "Sequential, input 8x8", "6-7 of the rows never reach the output",
+    ("lost pixels", "warning", "Sequential, input 8x8", "rows 6-7 never reach the output",
      lambda: seq(conv(padding=0, stride=3), nn.ReLU(), conv()),
      lambda: seq(conv(kernel=2, padding=0, stride=2), nn.ReLU(), conv()), (1, 3, 8, 8)),
     ("bias before norm", "info", "0", "conv2d has a bias, and batch norm follows: 3 parameters",
@@ -329,7 +329,7 @@ ZOO = {
     ],
     "squeezenet1_1": [
         ("warning", "squeezenet1_1, input 224x224",
-         "223 of the rows never reach the output; 223 of the columns never reach the output"),
+         "row 223 never reaches the output; column 223 never reaches the output"),
         ("info", "classifier.2", "the network ends in a relu"),
     ],
     "airbench94": [],
@@ -381,8 +381,7 @@ def test_findings_are_printed_by_level_and_counted() -> None:
     assert code == 0
     assert out.splitlines() == [
         "warnings:",
-        "  squeezenet1_1, input 224x224: 223 of the rows never reach the output; 223 of the columns never "
-        "reach the output",
+        "  squeezenet1_1, input 224x224: row 223 never reaches the output; column 223 never reaches the output",
         "      a window that does not fit drops the border it cannot cover; images of 223 or 225 pixels lose "
         "none",
         "good to know:",

@@ -174,11 +174,11 @@ def test_findings_name_what_is_lost_and_what_to_do() -> None:
     blueprint = record(network, (1, 1, 8, 9), name="mine")
     (found,) = lost_findings(blueprint, (6, 9))
     assert (found.level, found.where) == ("warning", "mine, input 8x9")
-    assert found.what == "6-7 of the rows never reach the output"
+    assert found.what == "rows 6-7 never reach the output"
     assert found.do == "images of 6 or 9 pixels lose none"
     (alone,) = lost_findings(blueprint)
     assert alone.do == "pad, or change a stride"
     (both,) = lost_findings(record(conv(1, 2), (1, 1, 4, 4)), (None, 5))
-    assert both.what == "1, 3 of the rows never reach the output; 1, 3 of the columns never reach the output"
+    assert both.what == "rows 1, 3 never reach the output; columns 1, 3 never reach the output"
     assert both.do == "images of 5 pixels lose none"
     assert lost_findings(record(conv(3, 3), (1, 1, 9, 9))) == []

@@ -248,7 +248,7 @@ def test_what_is_lost_is_said_and_strict_makes_it_an_error(net_file: Path) -> No
     done = verb("summary", spec, "--input", "3,8,8")
     assert done.exit_code == 0
     assert "loses rows 6-7 and columns 6-7 of its input" in done.stdout
-    assert "warning: Net, input 8x8: 6-7 of the rows never reach the output" in done.stdout
+    assert "warning: Net, input 8x8: rows 6-7 never reach the output" in done.stdout
     assert "images of 6 pixels lose none" in " ".join(done.stdout.split())
     assert verb("summary", spec, "--input", "3,8,8", "--strict").exit_code == 1
     assert verb("summary", spec, "--input", "3,6,6", "--strict").exit_code == 0

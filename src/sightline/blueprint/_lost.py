@@ -125,7 +125,7 @@ def lost_findings(
                 level="error" if strict else "warning",
                 where=f"{blueprint.name}, input {'x'.join(map(str, blueprint.input_shapes[0][2:]))}",
                 what="; ".join(
-                    f"{ranges(rows)} of the {axis} never reach the output"
+                    _never(axis, rows)
                     for axis, rows in zip(axis_names(len(lost.rows)), lost.rows, strict=True)
                     if rows
                 ),
@@ -134,6 +134,12 @@ def lost_findings(
             )
         )
     return found
+
+
+def _never(axis: str, rows: tuple[int, ...]) -> str:
+    if len(rows) == 1:
+        return f"{axis[:-1]} {rows[0]} never reaches the output"
+    return f"{axis} {ranges(rows)} never reach the output"
 
 
 def axis_names(count: int) -> tuple[str, ...]:

@@ -264,12 +264,10 @@ class _Recorder:
         self._trouble = call
         where = f"{path or 'the network itself'} ({type(owner).__name__})"
         if call is not None:
-            where = (
-                f"layer {call.path or 'the network itself'} ({type(call.module).__name__})"
-                if call.module
-                else f"{call.kind} in {where}"
-            )
-        given = "" if call is None else "".join(f" given {by_x(t.shape)}" for t in tensors_in(call.args[:1]))
+            layer = f"layer {call.path} ({type(call.module).__name__})" if call.path else "the layer itself"
+            where = layer if call.module is not None else f"{call.kind} in {where}"
+        shapes = [] if call is None else [by_x(t.shape) for t in tensors_in(call.args[:1])]
+        given = f" given {' and '.join(shapes)}" if shapes else ""
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         sizes = " and ".join(by_x(x.shape) for x in inputs) or "nothing"
         return f"{self._name} cannot take an input of {sizes}: {where}{given}", reason

@@ -43,7 +43,8 @@ def _rows(layers: Sequence[Layer], *, arithmetic: bool) -> list[str]:
     head = (*_HEAD, "effective") if measured else _HEAD
     cells = [
         (
-            r.name or "(itself)", r.kind + _settings_text(r.settings) + (f" ({r.nodes})" if r.nodes > 1 else ""),
+            r.name or "(itself)",
+            r.kind + _settings_text(r.settings) + (f" ({r.nodes})" if r.nodes > 1 else ""),
             shape_text(r.output_shape), f"{r.parameters:,}" + ("*" if r.shared else ""), f"{r.macs:,}",
             f"{r.output_bytes:,}", _field_text(r.field), _jump_text(r.field),
             *([_effective_text(r.effective)] if measured else []),
