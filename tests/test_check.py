@@ -381,7 +381,8 @@ def test_findings_are_printed_by_level_and_counted() -> None:
     assert code == 0
     assert out.splitlines() == [
         "warnings:",
-        "  squeezenet1_1, input 224x224: row 223 never reaches the output; column 223 never reaches the output",
+        "  squeezenet1_1, input 224x224: row 223 never reaches the output; column 223 never reaches the "
+        "output",
         "      a window that does not fit drops the border it cannot cover; images of 223 or 225 pixels lose "
         "none",
         "good to know:",

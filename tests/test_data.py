@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 from collections.abc import Callable
@@ -10,6 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
 from PIL import Image
 
 from sightline.base import DataError
@@ -353,6 +357,34 @@ def test_the_split_is_pinned() -> None:
     assert split.digest(images) == "5e982d7ce0ad2373f2ddd2e068523f56"
 
 
+def made(targets: NDArray[np.int64], digests: list[str], groups: NDArray[np.int64] | None = None) -> ImageSet:
+    """An image set without images."""
+    return ImageSet(
+        source="made",
+        root=Path(),
+        names=tuple(f"{i:03d}" for i in range(len(targets))),
+        targets=targets,
+        classes=tuple(str(target) for target in range(max(targets) + 1)),
+        channels=1,
+        sizes=np.ones((len(targets), 2), np.int32),
+        digests=tuple(digests),
+        parts=(None,) * len(targets),
+        groups=None if groups is None else tuple(map(str, groups)),
+        grouped_by=None if groups is None else "x",
+    )
+
+
+@pytest.mark.parametrize(
+    ("num_groups", "fold", "digest"),
+    [(90, None, "f02ecf91da39ab4e77fd86f0c0ab7bb4"), (31, (1, 3), "f03c909976553bb8f120cafd5c976724")],
+)
+def test_the_split_of_groups_is_pinned(num_groups: int, fold: tuple[int, int] | None, digest: str) -> None:
+    """Recorded with version 0.1.0 by `Split.digest`, of sets where the order of a sum decides."""
+    i = np.arange(300)
+    images = made((i * i + i // 3) % 16, [f"{k:03d}" for k in i], i % num_groups)
+    assert split_images(images, fold=fold).digest(images) == digest
+
+
 def test_one_more_image_moves_at_most_one_in_a_class(three_classes: Path) -> None:
     images = open_images(three_classes)
     before = dict(zip(images.names, split_images(images).parts, strict=True))
@@ -401,6 +433,47 @@ def test_the_table_can_be_read_back(three_classes: Path, tmp_path: Path) -> None
     recorded = recorded_split(tmp_path / "split.csv")
     assert [recorded[name][0] for name in images.names] == list(split.parts)
     assert [recorded[name][1] for name in images.names] == list(images.digests)
+
+
+def one_by_one(images: ImageSet, seed: int, shares: dict[str, float]) -> list[str]:
+    """The rule of a split as it is told: class by class, image by image, in the order of the hashes."""
+    hashes = [
+        hashlib.blake2b(f"{seed}\x1f{name}".encode(), digest_size=16).hexdigest() for name in images.names
+    ]
+    place = [
+        min(h for h, other in zip(hashes, images.digests, strict=True) if other == d) for d in images.digests
+    ]
+    decided: dict[str, str] = {}
+    for target in range(len(images.classes)):
+        mine = sorted((i for i, t in enumerate(images.targets) if t == target), key=lambda i: (place[i], i))
+        lacking = {part: int(len(mine) * share + 0.5) for part, share in shares.items()}
+        while sum(lacking.values()) >= len(mine) and any(lacking.values()):
+            lacking[max(lacking, key=lambda part: lacking[part])] -= 1
+        lacking = {"train": len(mine) - sum(lacking.values())} | lacking
+        for i in mine:
+            if images.digests[i] in decided:
+                lacking[decided[images.digests[i]]] -= 1
+        early = set(decided)
+        for digest in dict.fromkeys(images.digests[i] for i in mine):
+            if digest not in early:
+                part = next((part for part, count in lacking.items() if count > 0), "train")
+                decided[digest] = part
+                lacking[part] -= sum(images.digests[i] == digest for i in mine)
+    return [decided[digest] for digest in images.digests]
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 2), st.integers(0, 25)), min_size=12, max_size=60),
+    st.integers(0, 5),
+)
+def test_a_split_is_what_its_rule_says(drawn: list[tuple[int, int]], seed: int) -> None:
+    images = made(np.array([target for target, _ in drawn]), [f"{content:032x}" for _, content in drawn])
+    expected = one_by_one(images, seed, {"val": 0.15, "test": 0.15})
+    try:
+        assert list(split_images(images, seed).parts) == expected
+    except DataError:  # a class without training images, or nothing to validate on
+        of_train = {t for t, part in zip(images.targets.tolist(), expected, strict=True) if part == "train"}
+        assert len(of_train) < len(images.classes) or "val" not in expected
 
 
 # Batches

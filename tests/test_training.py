@@ -255,6 +255,13 @@ FLAGS = {
     "evaluate": "--against --allow-unreadable --device --batch-size -b --mean --std --classes --json",
     "predict": "--topk --csv --device --batch-size -b --mean --std --classes --json",
     "models": "--plot --output -o --json",
+    "design": "--torch --keras --strict --json",
+    "convolve": "--stride --pad --dilation --pool --step --true --output -o --json",
+    "filter": "--output -o --pad --true --signed --sheet --list --json",
+    "summary": "--input --depth --arithmetic --slide --batch-size -b --measure --effective --strict --json",
+    "check": "--input --data --batch-size -b --strict --json",
+    "compare": "--input --measure --layers --batch-size -b --json",
+    "draw": "--output -o --style --input --depth --unfold",
     "fetch": "--list --for --to --json",
 }
 

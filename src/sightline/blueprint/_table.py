@@ -90,7 +90,7 @@ def _settings_text(settings: Any) -> str:
         return ""
     text = f" {'x'.join(map(str, settings['kernel_size']))}"
     for sign, name, plain in (("/", "stride", 1), ("p", "padding", 0), ("d", "dilation", 1)):
-        entries = settings[name]
+        entries = settings.get(name, ())
         if any(e != plain for e in entries):
             text += f" {sign}{entries[0] if len(set(entries)) == 1 else 'x'.join(map(str, entries))}"
     if settings.get("groups", 1) != 1:

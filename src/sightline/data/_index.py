@@ -1,7 +1,8 @@
 """Reading every file of a folder once, and remembering what was read.
 
 The index is keyed by relative path, size and modification time; a file that changed is read again. What it
-holds of a file includes a digest of the bytes, so that anything derived from pixels is keyed by content.
+holds of a file includes a digest of the bytes, so that anything derived from pixels is keyed by content. It
+is one JSON object of columns, which is read several times faster than one line a file.
 Only what was read from bytes is kept: a refusal of the operating system may be over the next time. An index
 of another format or another Pillow is not used, since they may say something else of the same bytes.
 """
@@ -15,8 +16,11 @@ import json
 import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import PIL
+from numpy.typing import NDArray
 
 from sightline.base import StorageError, cache_folder, write_text
 from sightline.imaging import ImageRecord, read_record
@@ -25,46 +29,94 @@ from sightline.machine import usable_cores, worker_pool
 Progress = Callable[[str, int, int], None]
 """Called with what is being done, how many are done, how many there are."""
 
-_FORMAT = 2
+_FORMAT = 3
 """Of the index. Raise it with every change in what `read_record` says of a file, as when it reads more."""
+
+_COLUMNS = ("names", "bytes", "modified_ns", "heights", "widths", "channels", "digests", "errors")
+"""Of the index, each with one entry a file."""
 
 _PARALLEL_FROM = 2_000
 _CHUNK = 256
 
 
-def read_records(root: Path, names: list[str], progress: Progress | None = None) -> list[ImageRecord]:
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class Records:
+    """What full reads of N files told: as `ImageRecord`, in columns."""
+
+    sizes: NDArray[np.int32]
+    """(N, 2): height and width in pixels, after EXIF orientation; 0 where unreadable."""
+    channels: NDArray[np.int8]
+    """(N,) 1 for grey, 3 for colour; 0 where unreadable."""
+    digests: list[str]
+    """Of each file's bytes; empty where the machine, not the file, is at fault."""
+    errors: list[str]
+    """Why each file cannot be read; empty where it can."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class _Index:
+    """Files that were read, what they were like then, and what they told."""
+
+    names: list[str]
+    stamps: NDArray[np.int64]
+    """(N, 2): size in bytes, and modification time in nanoseconds."""
+    records: Records
+
+
+def read_records(root: Path, names: list[str], progress: Progress | None = None) -> Records:
     """Read and decode every file, or recall it where size and modification time are as they were.
 
     Args:
         root: The folder.
-        names: Paths relative to it.
+        names: Paths relative to it; unique.
         progress: Told how far it is.
+
+    Returns:
+        One entry a file, in the order of `names`.
     """
     path = (
         cache_folder("index")
         / f"{hashlib.blake2b(str(root.resolve()).encode(), digest_size=16).hexdigest()}.json"
     )
-    known = _load(path)
     inside = os.path.join(root, "")  # noqa: PTH118  -- joining paths takes as long as all the rest here
-    stamps = [_stamp(inside + name) for name in names]
-    records: list[ImageRecord | None] = [
-        known[name][1] if name in known and known[name][0] == stamp else None
-        for name, stamp in zip(names, stamps, strict=True)
-    ]
-    missing = [i for i, record in enumerate(records) if record is None]
-    for i, record in zip(missing, _read_all([root / names[i] for i in missing], progress), strict=True):
-        records[i] = record
-    complete = [record for record in records if record is not None]
-    if any(complete[i].digest for i in missing):
-        files = {
-            name: [*stamp, *dataclasses.astuple(record)]
-            for name, stamp, record in zip(names, stamps, complete, strict=True)
-            if record.digest
-        }
-        index = {"format": _FORMAT, "pillow": PIL.__version__, "files": files}
+    stamps = np.array([_stamp(inside + name) for name in names], dtype=np.int64).reshape(-1, 2)
+    known = _load(path)
+    row_of = {name: row for row, name in enumerate(known.names)}
+    rows = np.array([row_of.get(name, -1) for name in names], dtype=np.int64)
+    recalled = np.flatnonzero(rows >= 0)
+    recalled = recalled[(known.stamps[rows[recalled]] == stamps[recalled]).all(axis=1)]
+    missing = np.delete(np.arange(len(names)), recalled).tolist()
+    read = list(_read_all([root / names[i] for i in missing], progress))
+    index = _Index(
+        names=names,
+        stamps=stamps,
+        records=_merged(known.records, rows[recalled], recalled, read, missing),
+    )
+    if any(record.digest for record in read):
         with contextlib.suppress(StorageError):  # a cache that cannot be written is only slower next time
-            write_text(path, json.dumps(index, separators=(",", ":")))
-    return complete
+            _save(path, index)
+    return index.records
+
+
+def _merged(
+    known: Records,
+    rows: NDArray[np.int64],
+    recalled: NDArray[np.int64],
+    read: list[ImageRecord],
+    missing: list[int],
+) -> Records:
+    """One entry a file: at `recalled` what `known` has in `rows`, at `missing` what was read."""
+    total = len(recalled) + len(missing)
+    sizes = np.zeros((total, 2), dtype=np.int32)
+    channels = np.zeros(total, dtype=np.int8)
+    digests, errors = [""] * total, [""] * total
+    sizes[recalled], channels[recalled] = known.sizes[rows], known.channels[rows]
+    for i, row in zip(recalled.tolist(), rows.tolist(), strict=True):
+        digests[i], errors[i] = known.digests[row], known.errors[row]
+    for i, record in zip(missing, read, strict=True):
+        sizes[i], channels[i] = (record.height, record.width), record.channels
+        digests[i], errors[i] = record.digest, record.error
+    return Records(sizes=sizes, channels=channels, digests=digests, errors=errors)
 
 
 def _read_all(paths: list[Path], progress: Progress | None) -> Iterable[ImageRecord]:
@@ -90,11 +142,48 @@ def _stamp(path: str) -> tuple[int, int]:
     return (status.st_size, status.st_mtime_ns)
 
 
-def _load(path: Path) -> dict[str, tuple[tuple[int, int], ImageRecord]]:
+def _save(path: Path, index: _Index) -> None:
+    """Write the files whose bytes were read, one list a column."""
+    records = index.records
+    kept = [i for i, digest in enumerate(records.digests) if digest]
+    columns: tuple[list[Any], ...] = (
+        [index.names[i] for i in kept],
+        index.stamps[kept, 0].tolist(),
+        index.stamps[kept, 1].tolist(),
+        records.sizes[kept, 0].tolist(),
+        records.sizes[kept, 1].tolist(),
+        records.channels[kept].tolist(),
+        [records.digests[i] for i in kept],
+        [records.errors[i] for i in kept],
+    )
+    content = {"format": _FORMAT, "pillow": PIL.__version__, **dict(zip(_COLUMNS, columns, strict=True))}
+    write_text(path, json.dumps(content, separators=(",", ":")))
+
+
+def _load(path: Path) -> _Index:
+    """The index as it was written; without files where there is none, or it cannot be used."""
     try:
-        index = json.loads(path.read_text())
-        if (index["format"], index["pillow"]) != (_FORMAT, PIL.__version__):
-            return {}
-        return {name: ((line[0], line[1]), ImageRecord(*line[2:])) for name, line in index["files"].items()}
-    except (OSError, ValueError, TypeError, LookupError, AttributeError):
-        return {}
+        return _parsed(json.loads(path.read_bytes()))
+    except (OSError, ValueError, TypeError, LookupError, OverflowError):
+        nothing: dict[str, list[Any]] = {column: [] for column in _COLUMNS}
+        return _parsed({"format": _FORMAT, "pillow": PIL.__version__, **nothing})
+
+
+def _parsed(content: dict[str, Any]) -> _Index:
+    """Raises ValueError, TypeError, LookupError or OverflowError for an index that cannot be used."""
+    if (content["format"], content["pillow"]) != (_FORMAT, PIL.__version__):
+        raise ValueError("of another version")
+    columns = [content[column] for column in _COLUMNS]
+    if len({len(column) for column in columns}) != 1:
+        raise ValueError("columns of different lengths")
+    names, file_sizes, modified, heights, widths, channels, digests, errors = columns
+    return _Index(
+        names=names,
+        stamps=np.array([file_sizes, modified], dtype=np.int64).T,
+        records=Records(
+            sizes=np.array([heights, widths], dtype=np.int32).T,
+            channels=np.array(channels, dtype=np.int8),
+            digests=digests,
+            errors=errors,
+        ),
+    )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections import Counter, defaultdict, deque
+from collections.abc import Iterable
 from itertools import islice
 from pathlib import Path
 
@@ -13,7 +14,7 @@ import numpy as np
 from sightline.base import DataError, Finding, did_you_mean, shown
 from sightline.data._image_set import ImageSet, Part
 from sightline.data._index import Progress, read_records
-from sightline.imaging import DIGITS_NOTE, EXTENSIONS, ImageRecord, digits
+from sightline.imaging import DIGITS_NOTE, EXTENSIONS, digits
 
 EMBEDDED = ("digits",)
 """Names of the sets that need no file."""
@@ -102,17 +103,20 @@ def _open_folder(
     listed, others, folders, again = _list_files(source, root)
     if not listed:
         raise DataError(f"{source} holds no images: no file ending in {', '.join(sorted(EXTENSIONS))}")
-    names = [shown(name) for name in listed]
-    has_parts = _has_parts(source, names, training)
-    places = [_place(source, name, has_parts) for name in names]
+    names = [name if name.isascii() else shown(name) for name in listed]
+    within = [name.rpartition("/")[0] for name in names]
+    first = dict(zip(reversed(within), reversed(names), strict=True))
+    has_parts = _has_parts(source, list(first), training)
+    place_of = {folder: _place(source, first[folder], has_parts) for folder in dict.fromkeys(within)}
     records = read_records(root, listed, progress)
-    for i, name in enumerate(names):
-        if name != listed[i]:
-            records[i] = ImageRecord(0, 0, 0, "", "its name is not valid UTF-8; rename it")
-    good = [i for i, record in enumerate(records) if not record.error]
-    errors = {name: record.error for name, record in zip(names, records, strict=True) if record.error}
-    lost = _unreadable_classes(names, places, errors)
-    gone = lost + _empty_folders(folders, names, has_parts)
+    problems = [
+        error if name == listed[i] else "its name is not valid UTF-8; rename it"
+        for i, (name, error) in enumerate(zip(names, records.errors, strict=True))
+    ]
+    errors = {name: problem for name, problem in zip(names, problems, strict=True) if problem}
+    good = [i for i, problem in enumerate(problems) if not problem]
+    lost = _unreadable_classes(names, [place_of[folder] for folder in within], errors) if errors else []
+    gone = lost + _empty_folders(folders, list(first), has_parts)
     findings = [_other_files(others)] if others else []
     if errors:
         if good and lost and training and not allow_unreadable:
@@ -122,28 +126,30 @@ def _open_folder(
     if not good:
         raise DataError(f"{source} has no readable image")
     findings += gone
-    deeper = [name for name in names if name.count("/") > 1 + has_parts]
-    if deeper:
+    below = {folder for folder in first if folder.count("/") > has_parts}
+    if below:
+        deeper = [name for name, folder in zip(names, within, strict=True) if folder in below]
         findings.append(_sub_folders(deeper, len(names)))
     if again:
         findings.append(_entered_once(again))
-    classes = tuple(sorted({places[i][1] for i in good}, key=_natural))
+    places = [place_of[within[i]] for i in good]
+    classes = tuple(sorted({label for _, label in set(places)}, key=_natural))
     if training:
         hints = [finding.what for finding in gone]
-        if deeper and not has_parts:
+        if below and not has_parts:
             hints.append(f"if the folders in it are the classes, open {source}/{classes[0]}")
-        _check_classes(source, classes, [places[i] for i in good], hints)
+        _check_classes(source, classes, list(dict.fromkeys(places)), hints)
     position = {name: index for index, name in enumerate(classes)}
     return ImageSet(
         source=source,
         root=root,
         names=tuple(names[i] for i in good),
-        targets=np.array([position[places[i][1]] for i in good], dtype=np.int64),
+        targets=np.array([position[label] for _, label in places], dtype=np.int64),
         classes=classes,
-        channels=max(records[i].channels for i in good),
-        sizes=np.array([(records[i].height, records[i].width) for i in good], dtype=np.int32),
-        digests=tuple(records[i].digest for i in good),
-        parts=tuple(places[i][0] for i in good),
+        channels=int(records.channels[good].max()),
+        sizes=records.sizes[good],
+        digests=tuple(records.digests[i] for i in good),
+        parts=tuple(part for part, _ in places),
         findings=tuple(findings),
         left_out=tuple(errors),
     )
@@ -171,7 +177,7 @@ def _list_files(source: str, root: Path) -> tuple[list[str], list[str], list[str
         prefix = (pending or links).popleft()
         try:
             with os.scandir(root / prefix) as entries:
-                inside = sorted((e.name, _is_folder(e), e.is_symlink()) for e in entries if e.name[0] != ".")
+                inside = _parted(entries, prefix)
             status = os.stat(root / prefix)  # noqa: PTH116
         except OSError as error:
             reason = error.strerror or "it cannot be read"
@@ -182,13 +188,30 @@ def _list_files(source: str, root: Path) -> tuple[list[str], list[str], list[str
             again.append(prefix.removesuffix("/"))
             continue
         entered.add((status.st_dev, status.st_ino))
-        for name, is_folder, is_link in inside:
-            if is_folder:
-                folders.append(prefix + name)
-                (links if is_link else pending).append(f"{prefix}{name}/")
-            else:
-                (images if _is_image(name) else others).append(prefix + name)
+        images += inside[0]
+        others += inside[1]
+        for folder, is_link in sorted(inside[2]):
+            folders.append(folder)
+            (links if is_link else pending).append(f"{folder}/")
     return sorted(images), sorted(others), sorted(folders), sorted(again)
+
+
+def _parted(
+    entries: Iterable[os.DirEntry[str]], prefix: str
+) -> tuple[list[str], list[str], list[tuple[str, bool]]]:
+    """Images, other files, and folders with whether each is a link; `prefix` before all names."""
+    images: list[str] = []
+    others: list[str] = []
+    folders: list[tuple[str, bool]] = []
+    for entry in entries:
+        name = entry.name
+        if name[0] == ".":
+            continue
+        if _is_folder(entry):
+            folders.append((prefix + name, entry.is_symlink()))
+        else:
+            (images if _is_image(name) else others).append(prefix + name)
+    return images, others, folders
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:
@@ -199,19 +222,24 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
 
 
 def _is_image(name: str) -> bool:
-    return os.path.splitext(name)[1].lower() in EXTENSIONS  # noqa: PTH122
+    return name[name.rfind(".") :].lower() in EXTENSIONS
 
 
-def _has_parts(source: str, names: list[str], training: bool) -> bool:
+def _has_parts(source: str, within: list[str], training: bool) -> bool:
     """Whether the top folders are train, val, test rather than classes; to train, train must be among them.
 
     They are if train has class folders, and then no other folder may hold images: it would be read as
     neither. A folder called train or test that holds images itself, among others, is a class.
+
+    Args:
+        source: What the user called it.
+        within: The folders that images lie in; empty for the root.
+        training: As of `open_images`.
     """
     tops = {
-        name.split("/")[0]: _PART_FOLDERS.get(name.split("/")[0].lower()) for name in names if "/" in name
+        folder.split("/")[0]: _PART_FOLDERS.get(folder.split("/")[0].lower()) for folder in within if folder
     }
-    with_folders = {name.split("/")[0] for name in names if name.count("/") > 1}
+    with_folders = {folder.split("/")[0] for folder in within if "/" in folder}
     train = sorted(top for top in with_folders if tops[top] == "train")
     unknown = sorted(top for top, part in tops.items() if part is None)
     if train and unknown:
@@ -220,7 +248,7 @@ def _has_parts(source: str, names: list[str], training: bool) -> bool:
             f"beside it are parts; allowed are {', '.join(sorted(_PART_FOLDERS))}; move {unknown[0]} out of "
             f"{source}, or rename {train[0]} if it is a class"
         )
-    if not unknown and "train" not in tops.values() and all(name.count("/") > 1 for name in names):
+    if not unknown and "train" not in tops.values() and all("/" in folder for folder in within):
         if not training:
             return True
         raise DataError(
@@ -309,9 +337,11 @@ def _unreadable_classes(names: list[str], places: list[Place], errors: dict[str,
     ]
 
 
-def _empty_folders(folders: list[str], names: list[str], has_parts: bool) -> list[Finding]:
+def _empty_folders(folders: list[str], within: list[str], has_parts: bool) -> list[Finding]:
     """Class folders without a file that is an image by name; of parts, also a part without one."""
-    holding = {name.rsplit("/", depth)[0] for name in names for depth in range(1, name.count("/") + 1)}
+    holding = {
+        folder.rsplit("/", depth)[0] for folder in within for depth in range(folder.count("/") + 1) if folder
+    }
     findings = []
     for folder in map(shown, folders):
         is_class = folder.count("/") == has_parts

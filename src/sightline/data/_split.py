@@ -14,7 +14,6 @@ import io
 from collections import defaultdict
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,8 +29,8 @@ CARVED_FRACTION = 0.10
 
 _COLUMNS = ("path", "class", "part", "digest")
 
-Side = TypeVar("Side", bound=str)
-"""What images are divided into: parts, or folds."""
+Quotas = Callable[[int], list[int]]
+"""How many images of a class with so many go to each side, be it a part or a fold."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -101,42 +100,40 @@ def split_images(images: ImageSet, seed: int = 0, fold: tuple[int, int] | None =
     Raises:
         DataError: if a class has no image left to train on, or groups leave none for validation.
     """
-    findings: list[Finding] = []
+    given = fold is None and images.parts[0] is not None
     grouped = "" if images.groups is None else f", groups of {images.grouped_by!r} kept together"
     carved: dict[Part, float] = {"train": 1 - CARVED_FRACTION, "val": CARVED_FRACTION}
+    everything = np.arange(len(images))
+    sides = np.zeros(len(images), dtype=np.int64)  # indices into PARTS
     if fold is not None:
-        parts = _fold_parts(images, seed, *fold)
-        rest = np.array([i for i in range(len(images)) if i not in parts], dtype=np.int64)
-        parts |= _divide(images, rest, lambda total: _quotas(total, carved), seed)
+        in_fold = _in_fold(images, seed, *fold)
+        sides[in_fold] = PARTS.index("test")
+        sides[~in_fold] = _divide(images, everything[~in_fold], lambda total: _quotas(total, carved), seed)
         rule = (
             f"test is fold {fold[0]} of {fold[1]}, val {CARVED_FRACTION:.0%} of the others, "
             f"of each class by hash of (split seed {seed}, path){grouped}"
         )
-    elif images.parts[0] is None:
-        everything = np.arange(len(images))
-        parts = _divide(images, everything, lambda total: _quotas(total, FLAT_FRACTIONS), seed)
+    elif not given:
+        sides = _divide(images, everything, lambda total: _quotas(total, FLAT_FRACTIONS), seed)
         percents = "/".join(f"{100 * f:.0f}" for f in FLAT_FRACTIONS.values())
         rule = f"train/val/test {percents} of each class by hash of (split seed {seed}, path){grouped}"
     else:
-        given = {i: part for i, part in enumerate(images.parts) if part is not None}
         rule = "the folder's own parts"
-        parts = given
-        if "val" not in given.values():
-            train = np.array([i for i, part in given.items() if part == "train"])
-            parts = given | _divide(images, train, lambda total: _quotas(total, carved), seed)
+        sides = np.array([PARTS.index(part) for part in images.parts if part is not None], dtype=np.int64)
+        if "val" not in images.parts:
+            train = np.flatnonzero(sides == PARTS.index("train"))
+            sides[train] = _divide(images, train, lambda total: _quotas(total, carved), seed)
             rule += (
                 f"; val is {CARVED_FRACTION:.0%} of each class of train by hash of "
                 f"(split seed {seed}, path){grouped}"
             )
-        findings += [*_leaks(images, parts), *_divided_groups(images, parts)]
-    findings += _contradictions(images)
-    split = Split(
-        parts=tuple(parts[i] for i in range(len(images))),
-        rule=rule,
-        seed=seed,
-        fold=fold,
-        findings=tuple(findings),
-    )
+    parts = tuple(PARTS[side] for side in sides.tolist())
+    repeats = _repeats(images)
+    findings: list[Finding] = []
+    if given:
+        findings += [*_leaks(images, parts, repeats), *_divided_groups(images, parts)]
+    findings += _contradictions(images, repeats)
+    split = Split(parts=parts, rule=rule, seed=seed, fold=fold, findings=tuple(findings))
     empty = np.flatnonzero(images.counts(split.indices("train")) == 0)
     if len(empty):
         raise DataError(
@@ -164,71 +161,79 @@ def recorded_split(path: Path) -> dict[str, tuple[Part, str]]:
     return {name: (part, digest) for name, (part, digest) in rows.items() if part in PARTS}
 
 
-def _fold_parts(images: ImageSet, seed: int, number: int, count: int) -> dict[int, Part]:
-    """The images of one fold, as test."""
+def _in_fold(images: ImageSet, seed: int, number: int, count: int) -> NDArray[np.bool_]:
+    """Which images one fold of several has. -> (N,)."""
     extra = 0
 
-    def quotas(total: int) -> dict[str, int]:
+    def quotas(total: int) -> list[int]:
         """As equal as can be; what is left over goes to one fold after the other, class by class."""
         nonlocal extra
-        sizes = {str(k): total // count for k in range(count)}
+        sizes = [total // count] * count
         for _ in range(total % count):
-            sizes[str(extra % count)] += 1
+            sizes[extra % count] += 1
             extra += 1
         return sizes
 
-    folds = _divide(images, np.arange(len(images)), quotas, seed)
-    return {i: "test" for i, fold in folds.items() if fold == str(number - 1)}
+    return np.equal(_divide(images, np.arange(len(images)), quotas, seed), number - 1)
 
 
-def _divide(
-    images: ImageSet,
-    indices: NDArray[np.int64],
-    quotas_of: Callable[[int], dict[Side, int]],
-    seed: int,
-) -> dict[int, Side]:
+def _divide(images: ImageSet, indices: NDArray[np.int64], quotas_of: Quotas, seed: int) -> NDArray[np.int64]:
     """Divide images by class; exact duplicates, whatever their class, and groups stay together.
 
     Args:
         images: The set.
         indices: Which of it.
-        quotas_of: How many images of a class with so many go to each side; what is too many for all goes to
-            the first. Asked once a class, in order.
+        quotas_of: What is too many for all sides goes to the first. Asked once a class, in order.
         seed: The split seed.
+
+    Returns:
+        The side of each of `indices`, in their order, counted from 0.
     """
-    units = _units(images, indices)
-    place = {key: min(_hash(seed, images.names[i]) for i in unit) for key, unit in units.items()}
+    order = _hash_order(seed, [images.names[i] for i in indices.tolist()])
     if images.groups is not None:
-        largest_first = sorted(units, key=lambda k: (-len(units[k]), place[k]))
-        return _place_groups(images, [units[key] for key in largest_first], quotas_of)
-    targets = images.targets.tolist()
-    by_class: dict[int, list[str]] = defaultdict(list)
-    for key in sorted(units, key=place.__getitem__):
-        for target in sorted({targets[i] for i in units[key]}):
-            by_class[target].append(key)
+        largest_first = sorted(_units(images, images.groups, indices[order].tolist()), key=len, reverse=True)
+        return _place_groups(images, largest_first, quotas_of)[indices]
+    number_of: dict[str, int] = {}
+    units = np.array(  # duplicates have one number, and numbers are in order of the first hash
+        [number_of.setdefault(images.digests[i], len(number_of)) for i in indices[order].tolist()],
+        dtype=np.int64,
+    )
+    decided = np.full(len(number_of), -1, dtype=np.int64)
+    targets = images.targets[indices[order]]
+    by_class = np.argsort(targets, kind="stable")
+    for of_class in np.split(by_class, np.flatnonzero(np.diff(targets[by_class])) + 1):
+        mine, sizes = np.unique(units[of_class], return_counts=True)
+        quotas = quotas_of(len(of_class))
+        early = decided[mine] >= 0  # with an earlier class, as a duplicate
+        for side, size in zip(decided[mine[early]].tolist(), sizes[early].tolist(), strict=True):
+            quotas[side] -= size
+        decided[mine[~early]] = _filled(quotas, sizes[~early])
+    sides = np.empty(len(indices), dtype=np.int64)
+    sides[order] = decided[units]
+    return sides
 
-    decided: dict[int, Side] = {}
-    for target in sorted(by_class):
-        mine = {k: [i for i in units[k] if targets[i] == target] for k in by_class[target]}
-        quotas = quotas_of(sum(len(unit) for unit in mine.values()))
-        for unit in (mine[k] for k in by_class[target] if mine[k][0] in decided):
-            quotas[decided[unit[0]]] -= len(unit)  # decided with an earlier class, as a duplicate
-        for key in by_class[target]:
-            if mine[key][0] in decided:
-                continue
-            side = next((s for s in quotas if quotas[s] > 0), next(iter(quotas)))
-            quotas[side] -= len(mine[key])
-            decided |= dict.fromkeys(units[key], side)
-    return decided
+
+def _filled(quotas: list[int], sizes: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The side of each unit: one side is filled after the other, and the last unit may be too large for it.
+
+    Args:
+        quotas: How many images each side lacks.
+        sizes: (U,) how many images each unit has.
+    """
+    sides = np.zeros(len(sizes), dtype=np.int64)  # what is left over goes to the first
+    ends = np.cumsum(sizes)
+    start = 0
+    for side, quota in enumerate(quotas):
+        if quota > 0 and start < len(sizes):
+            before = ends[start] - sizes[start]
+            stop = int(np.searchsorted(ends, before + quota)) + 1
+            sides[start:stop] = side
+            start = stop
+    return sides
 
 
-def _units(images: ImageSet, indices: NDArray[np.int64]) -> dict[str, list[int]]:
-    """Images that must stay together: of one digest and, where there are groups, of one group."""
-    if images.groups is None:
-        units: dict[str, list[int]] = defaultdict(list)
-        for i in indices.tolist():
-            units[images.digests[i]].append(i)
-        return units
+def _units(images: ImageSet, groups: tuple[str, ...], indices: list[int]) -> list[list[int]]:
+    """Images that must stay together: of one digest or of one group; in the order of their first."""
     leader: dict[str, str] = {}
 
     def find(key: str) -> str:
@@ -238,29 +243,29 @@ def _units(images: ImageSet, indices: NDArray[np.int64]) -> dict[str, list[int]]
         return key
 
     for i in indices:
-        leader[find(images.digests[i])] = find(images.groups[i])
-    units = defaultdict(list)
+        leader[find(images.digests[i])] = find(groups[i])
+    units: dict[str, list[int]] = defaultdict(list)
     for i in indices:
-        units[find(images.groups[i])].append(int(i))
-    return units
+        units[find(groups[i])].append(i)
+    return list(units.values())
 
 
-def _place_groups(
-    images: ImageSet, units: list[list[int]], quotas_of: Callable[[int], Mapping[Side, int]]
-) -> dict[int, Side]:
+def _place_groups(images: ImageSet, units: list[list[int]], quotas_of: Quotas) -> NDArray[np.int64]:
     """Each unit, in this order, where the squared shares that classes are off their quotas get smallest.
 
     A side that would stay empty gets the smallest unit that the first side can do without.
+
+    Returns:
+        The side of each image of the set; of those in no unit, 0.
     """
     classes = len(images.classes)
     everything = np.array([i for unit in units for i in unit])
     totals = np.bincount(images.targets[everything], minlength=classes)
-    quotas = [quotas_of(int(total)) for total in totals]
-    sides = list(quotas[0])
-    lacking = np.array([[quota[side] for quota in quotas] for side in sides], dtype=float)  # (sides, classes)
+    quotas = np.array([quotas_of(int(total)) for total in totals]).T  # (sides, classes)
+    lacking = quotas.astype(float, order="C")  # the order of memory is the order of sums, which decides ties
     weights = 1.0 / np.maximum(totals, 1)
-    placed: list[list[NDArray[np.int64]]] = [[] for _ in sides]  # class counts of each unit of a side
-    held: list[list[list[int]]] = [[] for _ in sides]
+    placed: list[list[NDArray[np.int64]]] = [[] for _ in quotas]  # class counts of each unit of a side
+    held: list[list[list[int]]] = [[] for _ in quotas]
     for unit in units:
         counts = np.bincount(images.targets[unit], minlength=classes)
         change = ((counts**2 - 2 * counts * lacking) * weights**2).sum(axis=1)
@@ -268,32 +273,35 @@ def _place_groups(
         lacking[chosen] -= counts
         placed[chosen].append(counts)
         held[chosen].append(unit)
-    for empty in (s for s in range(1, len(sides)) if not held[s] and any(q[sides[s]] for q in quotas)):
+    for empty in (s for s in range(1, len(quotas)) if not held[s] and quotas[s].any()):
         rest = np.sum(placed[0], axis=0)
         for which in reversed(range(len(held[0]))):  # the smallest are last
             if ((rest - placed[0][which] > 0) | (rest == 0)).all():
                 placed[0].pop(which)
                 held[empty].append(held[0].pop(which))
                 break
-    return {i: side for side, own in zip(sides, held, strict=True) for unit in own for i in unit}
+    sides = np.zeros(len(images), dtype=np.int64)
+    for side, own in enumerate(held):
+        for unit in own:
+            sides[unit] = side
+    return sides
 
 
-def _quotas(total: int, fractions: Mapping[Part, float]) -> dict[Part, int]:
-    """How many images of a class each part gets; train gets the rest, and at least one."""
+def _quotas(total: int, fractions: Mapping[Part, float]) -> list[int]:
+    """How many images of a class each of these parts gets; train gets the rest, and at least one."""
     quotas: dict[Part, int] = {part: int(total * f + 0.5) for part, f in fractions.items() if part != "train"}
     while sum(quotas.values()) >= total and any(quotas.values()):
         quotas[max(quotas, key=lambda p: quotas[p])] -= 1
-    rest: dict[Part, int] = {"train": total - sum(quotas.values())}
-    return rest | quotas
+    return [total - sum(quotas.values()), *quotas.values()]
 
 
-def _divided_groups(images: ImageSet, parts: Mapping[int, Part]) -> list[Finding]:
+def _divided_groups(images: ImageSet, parts: tuple[Part, ...]) -> list[Finding]:
     """Groups on two sides of a given split."""
     if images.groups is None:
         return []
     where: dict[str, set[Part]] = defaultdict(set)
-    for i, part in parts.items():
-        where[images.groups[i]].add(part)
+    for group, part in zip(images.groups, parts, strict=True):
+        where[group].add(part)
     divided = [group for group, found in sorted(where.items()) if "train" in found and len(found) > 1]
     if not divided:
         return []
@@ -308,11 +316,18 @@ def _divided_groups(images: ImageSet, parts: Mapping[int, Part]) -> list[Finding
     ]
 
 
-def _leaks(images: ImageSet, parts: dict[int, Part]) -> list[Finding]:
+def _repeats(images: ImageSet) -> list[tuple[int, int]]:
+    """Exact duplicates: each image whose bytes came before, after the first that has them; in its order."""
+    first: dict[str, int] = {}
+    pairs = ((first.setdefault(digest, i), i) for i, digest in enumerate(images.digests))
+    return [(one, two) for one, two in pairs if one != two]
+
+
+def _leaks(images: ImageSet, parts: tuple[Part, ...], repeats: list[tuple[int, int]]) -> list[Finding]:
     """Exact duplicates on two sides of a given split."""
-    where: dict[str, dict[Part, int]] = defaultdict(dict)
-    for i, part in parts.items():
-        where[images.digests[i]].setdefault(part, i)
+    where: dict[int, dict[Part, int]] = {one: {parts[one]: one} for one, _ in sorted(repeats)}
+    for one, two in repeats:
+        where[one].setdefault(parts[two], two)
     leaks = [found for found in where.values() if "train" in found and len(found) > 1]
     if not leaks:
         return []
@@ -329,14 +344,9 @@ def _leaks(images: ImageSet, parts: dict[int, Part]) -> list[Finding]:
     ]
 
 
-def _contradictions(images: ImageSet) -> list[Finding]:
+def _contradictions(images: ImageSet, repeats: list[tuple[int, int]]) -> list[Finding]:
     """The same image filed under two classes."""
-    first: dict[str, int] = {}
-    found: list[tuple[int, int]] = []
-    for i, digest in enumerate(images.digests):
-        other = first.setdefault(digest, i)
-        if images.targets[other] != images.targets[i]:
-            found.append((other, i))
+    found = [(one, two) for one, two in repeats if images.targets[one] != images.targets[two]]
     if not found:
         return []
     one, two = found[0]
@@ -352,5 +362,8 @@ def _contradictions(images: ImageSet) -> list[Finding]:
     ]
 
 
-def _hash(seed: int, name: str) -> bytes:
-    return hashlib.blake2b(f"{seed}\x1f{name}".encode(), digest_size=16).digest()
+def _hash_order(seed: int, names: list[str]) -> NDArray[np.int64]:
+    """The order of the BLAKE2b-128 hashes of seed and name. -> (N,) places in `names`."""
+    hashes = [hashlib.blake2b(f"{seed}\x1f{name}".encode(), digest_size=16).digest() for name in names]
+    halves = np.frombuffer(b"".join(hashes), dtype=">u8").astype(np.uint64).reshape(-1, 2)
+    return np.lexsort((halves[:, 1], halves[:, 0]))
