@@ -301,7 +301,7 @@ class _Recorder:
         try:
             storage = tensor.untyped_storage()
             key, num_bytes = storage._cdata, storage.nbytes()
-        except (NotImplementedError, RuntimeError):  # a sparse or nested tensor
+        except RuntimeError:  # a sparse or nested tensor has none
             key, num_bytes = -id(tensor), tensor.numel() * tensor.element_size()
         number = self._storages.setdefault(key, len(self._storages))
         value = len(self._values)
