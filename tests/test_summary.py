@@ -352,6 +352,16 @@ def test_the_verb_marks_what_differs() -> None:
     assert [side["macs"] for side in told["models"]] == [416_520, 416_520]
 
 
+def test_scores_of_a_model_file_stand_beside_what_was_published(tmp_path: Path) -> None:
+    from test_models import header
+
+    path = tmp_path / "model.safetensors"
+    save_model_file(path, create_model("lenet5", num_classes=3).state_dict(), header())
+    lines = verb("compare", str(path), "vgg16", "--no-measure").stdout.splitlines()
+    assert [line.split()[1:] for line in lines if " accuracy " in line] == [["accuracy", "0.3000", "-"]]
+    assert any(line.split()[1:4] == ["published", "-", "top-1"] for line in lines)
+
+
 def test_times_are_measured_in_turns() -> None:
     sides = compare_models(["lenet5", "lenet5"], batch=2)
     for side in sides:
