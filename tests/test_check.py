@@ -477,8 +477,6 @@ def test_a_trained_model_is_given_images_as_in_training(
     ("arguments", "code", "message"),
     [
         (["lenet6"], 2, "no network named 'lenet6'; did you mean lenet5"),
-        (["digits"], 2, "digits is data, not a model, and check reads networks: give a zoo name"),
-        (["images"], 2, "images is data, not a model"),
         (["nothing/here"], 2, "no such file: nothing/here"),
         (["net.py"], 2, "name the network in it: net.py:NAME"),
         (["net.py:Scripted"], 2, "is a scripted or traced module"),

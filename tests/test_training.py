@@ -259,7 +259,7 @@ FLAGS = {
     "convolve": "--stride --pad --dilation --pool --step --true --output -o --json",
     "filter": "--output -o --pad --true --signed --sheet --list --json",
     "summary": "--input --depth --arithmetic --slide --batch-size -b --measure --effective --strict --json",
-    "check": "--input --data --batch-size -b --strict --json",
+    "check": "--input --data --report --quarantine --batch-size -b --strict --json",
     "compare": "--input --measure --layers --batch-size -b --json",
     "draw": "--output -o --style --input --depth --unfold",
     "fetch": "--list --for --to --json",

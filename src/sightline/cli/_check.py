@@ -1,8 +1,9 @@
-"""`sightline check`: findings about a network."""
+"""`sightline check`: findings about a network, or about a set of images."""
 
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,10 +15,13 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from sightline.base import Finding
+    from sightline.data import Examination
     from sightline.imaging import Canvas, Preprocessing
     from sightline.inference import NetworkAt
 
 _TITLES = {"error": "errors", "warning": "warnings", "info": "good to know"}
+_SHOWN = 4
+_MOST_CLASSES = 20
 
 
 @handled
@@ -25,7 +29,9 @@ def check(
     model: Annotated[
         str,
         typer.Argument(
-            metavar="MODEL", help="A zoo name, FILE.py:NAME, NAME@FILE, a run folder or a model file."
+            metavar="DATA|MODEL",
+            help="A folder of class folders; or a zoo name, FILE.py:NAME, NAME@FILE, a run folder or a model "
+            "file.",
         ),
     ],
     input: Annotated[  # noqa: A002  -- the name of the option
@@ -38,23 +44,32 @@ def check(
     batch_size: Annotated[
         int, typer.Option("--batch-size", "-b", min=0, help="Images to measure with; 0 measures nothing.")
     ] = 8,
+    report: Annotated[Path | None, typer.Option(help="Of data: a page with thumbnails, FILE.html.")] = None,
+    quarantine: Annotated[
+        Path | None, typer.Option(help="Of data: the files to set aside, FILE.csv; none is moved.")
+    ] = None,
     strict: Annotated[
         bool, typer.Option("--strict", help="Pixels that never reach the output are an error.")
     ] = False,
     json: Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")] = False,
 ) -> None:
-    """Look for faults in a network: in its structure, and in what a batch does in it."""
+    """Look for faults in a set of images; or in a network: its structure, and what a batch does in it."""
     from sightline.base import ArgumentError
 
+    if _is_data(model):
+        of_networks = {"--input": input, "--data": data, "--strict": strict, "--batch-size": batch_size != 8}
+        for option, given in of_networks.items():
+            if given:
+                raise ArgumentError(f"{option} is for networks, and {model} is data")
+        _check_data(model, report, quarantine, json=json)
+        return
+    for option, path in (("--report", report), ("--quarantine", quarantine)):
+        if path is not None:
+            raise ArgumentError(f"{option} is for data, and {model} is not a folder of images")
     if batch_size == 1:
         raise ArgumentError("--batch-size is 1; give 0 to measure nothing, or 2 or more")
     if data is not None and not batch_size:
         raise ArgumentError("--data is to measure with, and --batch-size 0 measures nothing")
-    if _is_data(model):
-        raise ArgumentError(
-            f"{model} is data, not a model, and check reads networks: give a zoo name, NAME@FILE, "
-            "NAME@public, FILE.py:NAME, a run folder, or a model file"
-        )
     _check_model(model, tuple(input or ()), data, batch_size, strict=strict, json=json)
 
 
@@ -70,6 +85,73 @@ def _is_data(spec: str) -> bool:
         of_runs = ("*.safetensors", "args.yaml", "*/args.yaml")
         return not any(True for pattern in of_runs for _ in path.glob(pattern))
     return path.is_file() and path.suffix.lower() in {*EXTENSIONS, ".csv", ".npz"}
+
+
+def _check_data(source: str, report: Path | None, quarantine: Path | None, *, json: bool) -> None:
+    from sightline.cli._console import make_reporter
+    from sightline.data import check_output, examine_images, write_examination, write_quarantine
+
+    outputs = (
+        ("--report", report, ".html", write_examination),
+        ("--quarantine", quarantine, ".csv", write_quarantine),
+    )
+    for option, path, ending, _ in outputs:
+        if path is not None:
+            check_output(option, path, ending)
+    examination = examine_images(source, progress=make_reporter().progress)
+    for _, path, _, write in outputs:
+        if path is not None:
+            write(path, examination)
+            print(f"written: {path}", file=sys.stderr)
+    found = examination.findings
+    if json:
+        print_json({"findings": [f.to_dict() for f in found]})
+    else:
+        _print_of_data(examination)
+    if any(f.level == "error" for f in found):
+        raise typer.Exit(1)
+
+
+def _print_of_data(examination: Examination) -> None:
+    """The classes; findings alike together: a few of each, what it means and what to do once."""
+    from sightline.data import PARTS
+
+    images, found = examination.images, examination.findings
+    if images is not None:
+        print(f"{examination.source}: {len(images)} images, {len(images.classes)} classes")
+        parts = [part for part in (*PARTS, None) if part in images.parts]
+        counts = Counter(zip(images.targets.tolist(), images.parts, strict=True))
+        table = [("class", *(part or "images" for part in parts))]
+        for k, label in enumerate(images.classes[:_MOST_CLASSES]):
+            table.append((label, *(str(counts[k, part]) for part in parts)))
+        widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+        for label, *numbers in table:
+            cells = [n.rjust(width) for n, width in zip(numbers, widths[1:], strict=True)]
+            print("  ".join(["", label.ljust(widths[0]), *cells]))
+        if len(images.classes) > _MOST_CLASSES:
+            print(f"  and {len(images.classes) - _MOST_CLASSES} more classes")
+    for level, title in _TITLES.items():
+        alike: dict[tuple[str, str], list[Finding]] = {}
+        for finding in found:
+            if finding.level == level:
+                alike.setdefault((finding.why, finding.do), []).append(finding)
+        if alike:
+            print(f"{title}:")
+        for (why, do), findings in alike.items():
+            for finding in findings[:_SHOWN]:
+                print(f"  {finding.where}: {finding.what}")
+            if len(findings) > _SHOWN:
+                print(f"  and {len(findings) - _SHOWN} more (--json, --report)")
+            print(f"      {why}; {do}")
+    print(f"{examination.source}: {_counts(found) or 'no findings'}")
+
+
+def _counts(found: list[Finding]) -> str:
+    return ", ".join(
+        f"{n} {level if n == 1 or level == 'info' else level + 's'}"
+        for level in _TITLES
+        if (n := sum(f.level == level for f in found))
+    )
 
 
 def _check_model(
@@ -119,13 +201,8 @@ def _print(name: str, found: list[Finding], measured: str) -> None:
         for finding in group:
             print(f"  {finding.where}: {finding.what}")
             print(f"      {finding.why}; {finding.do}")
-    counts = ", ".join(
-        f"{n} {level if n == 1 or level == 'info' else level + 's'}"
-        for level in _TITLES
-        if (n := sum(f.level == level for f in found))
-    )
     basis = f"measured on {measured}" if measured else "nothing measured"
-    print(f"{name}: {counts or 'no findings'}; {basis}")
+    print(f"{name}: {_counts(found) or 'no findings'}; {basis}")
 
 
 def _images(there: NetworkAt, data: Path, count: int) -> Tensor:

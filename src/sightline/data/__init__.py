@@ -11,6 +11,12 @@ if TYPE_CHECKING:
     from sightline.data._batches import MemoryBatches as MemoryBatches
     from sightline.data._batches import WorkerBatches as WorkerBatches
     from sightline.data._batches import open_batches as open_batches
+    from sightline.data._doctor import Case as Case
+    from sightline.data._doctor import Examination as Examination
+    from sightline.data._doctor import examine_images as examine_images
+    from sightline.data._doctor_page import check_output as check_output
+    from sightline.data._doctor_page import write_examination as write_examination
+    from sightline.data._doctor_page import write_quarantine as write_quarantine
     from sightline.data._groups import group_images as group_images
     from sightline.data._image_set import PARTS as PARTS
     from sightline.data._image_set import ImageSet as ImageSet
@@ -30,6 +36,8 @@ __getattr__, __dir__, __all__ = lazy_exports(
     {
         "_batch": ("Batch",),
         "_batches": ("DEFAULT_BUDGET_MB", "BatchSource", "MemoryBatches", "WorkerBatches", "open_batches"),
+        "_doctor": ("Case", "Examination", "examine_images"),
+        "_doctor_page": ("check_output", "write_examination", "write_quarantine"),
         "_groups": ("group_images",),
         "_image_set": ("PARTS", "ImageSet", "Part"),
         "_index": ("Progress",),
