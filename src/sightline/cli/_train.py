@@ -18,7 +18,9 @@ def train(
     context: typer.Context,
     data: Annotated[
         str | None,
-        typer.Argument(help="A folder of class folders, with or without train/val/test; or digits."),
+        typer.Argument(
+            help="A folder of class folders, a CSV of path,label, .npz, idx or CIFAR files; or digits."
+        ),
     ] = None,
     model: Annotated[
         str | None, typer.Option(help="A zoo name, NAME@FILE, or FILE.py:NAME. Default: by the images.")
@@ -40,7 +42,9 @@ def train(
     ] = None,
     group_by: Annotated[
         str | None,
-        typer.Option("--group-by", help="Regular expression on paths; what it matches is never divided."),
+        typer.Option(
+            "--group-by", help="Expression on paths, or a CSV column; what is alike in it is never divided."
+        ),
     ] = None,
     folds: Annotated[int | None, typer.Option(min=2, help="Cross-validate: as many runs.")] = None,
     repeat: Annotated[int | None, typer.Option(min=2, help="As many runs, each with another seed.")] = None,

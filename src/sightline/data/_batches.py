@@ -19,6 +19,7 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
@@ -26,7 +27,7 @@ from sightline.base import DataError, StorageError, cache_folder, storage_errors
 from sightline.data._batch import Batch
 from sightline.data._image_set import ImageSet
 from sightline.data._index import Progress
-from sightline.imaging import Canvas, UnreadableImageError, read_framed
+from sightline.imaging import Canvas, UnreadableImageError, frame, read_framed
 from sightline.machine import START_METHOD, serve_parent, starting_workers, usable_cores, worker_pool
 
 DEFAULT_BUDGET_MB = 2048
@@ -78,14 +79,19 @@ def open_batches(
         progress: Told how far decoding is.
     """
     cell = canvas.channels * canvas.height * canvas.width
-    if images.pixels is not None and images.one_size == (canvas.height, canvas.width):
+    if images.pixels is not None and (images.channels, *images.pixels.shape[2:]) == (
+        canvas.channels,
+        canvas.height,
+        canvas.width,
+    ):
         return MemoryBatches(images, canvas, images.pixels)
     fits = len(images) * cell <= budget_mb * 1_000_000
     if images.root is not None and (path == "memory" or (path is None and fits)):
         with contextlib.suppress(StorageError):  # no room for the array: decode as needed instead
             return MemoryBatches(images, canvas, _decoded(images, canvas, progress))
     if images.pixels is not None:
-        raise DataError(f"{images.source} is held in memory at {images.one_size}; it cannot be framed")
+        framed = _FramedArray(images.pixels, canvas)
+        return MemoryBatches(images, canvas, framed[np.arange(len(images))] if fits else framed)
     return WorkerBatches(images, canvas, usable_cores() if workers is None else workers)
 
 
@@ -95,12 +101,12 @@ class MemoryBatches:
     Args:
         images: The set.
         canvas: What `pixels` is framed to.
-        pixels: (N, C, H, W) uint8.
+        pixels: (N, C, H, W) uint8, or what gives it by index.
     """
 
     path = "memory"
 
-    def __init__(self, images: ImageSet, canvas: Canvas, pixels: NDArray[np.uint8]) -> None:
+    def __init__(self, images: ImageSet, canvas: Canvas, pixels: NDArray[np.uint8] | _FramedArray) -> None:
         self.canvas = canvas
         self._images = images
         self._pixels = pixels
@@ -116,6 +122,27 @@ class MemoryBatches:
                 sizes=torch.from_numpy(sizes),
                 transforms=torch.from_numpy(_fit_transforms(sizes, self.canvas)),
             )
+
+
+class _FramedArray:
+    """Images of an array, framed to a canvas as they are asked for.
+
+    Args:
+        pixels: (N, C, H, W) uint8, of 1 or 3 channels.
+        canvas: What each is framed to; a colour image becomes grey, and a grey one colour, as in `decode`.
+    """
+
+    def __init__(self, pixels: NDArray[np.uint8], canvas: Canvas) -> None:
+        self._pixels, self._canvas = pixels, canvas
+
+    def __getitem__(self, ids: NDArray[np.int64]) -> NDArray[np.uint8]:
+        c = self._canvas
+        framed = np.empty((len(ids), c.channels, c.height, c.width), dtype=np.uint8)
+        for row, index in enumerate(ids):
+            one = self._pixels[index]
+            image = Image.fromarray(one[0] if len(one) == 1 else np.ascontiguousarray(one.transpose(1, 2, 0)))
+            framed[row] = frame(image.convert("L" if c.channels == 1 else "RGB"), c).pixels
+        return framed
 
 
 class WorkerBatches:

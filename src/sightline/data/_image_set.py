@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
@@ -26,7 +27,7 @@ class ImageSet:
     source: str
     """What the user called it: a path or an embedded name."""
     names: tuple[str, ...]
-    """Relative paths with forward slashes (of an embedded set, invented ones); unique."""
+    """Relative paths with forward slashes (of images in an array, invented ones); unique."""
     targets: NDArray[np.int64]
     """(N,) indices into `classes`."""
     classes: tuple[str, ...]
@@ -38,15 +39,19 @@ class ImageSet:
     digests: tuple[str, ...]
     """Of each image's bytes, to find exact duplicates."""
     parts: tuple[Part | None, ...]
-    """The part a folder layout puts each image in; None where there is none."""
+    """The part that the layout puts each image in; None where there is none."""
     root: Path | None = None
-    """The folder `names` are relative to; None of an embedded set."""
+    """The folder `names` are relative to; None where images are held in `pixels`."""
+    file: Path | None = None
+    """What was opened, where it is neither `root` nor embedded: a CSV, or a file or folder of arrays."""
     pixels: NDArray[np.uint8] | None = dataclasses.field(default=None, repr=False)
-    """(N, C, H, W) of an embedded set; None where images are files."""
+    """(N, C, H, W) of an embedded set or a file of arrays; None where images are files."""
     groups: tuple[str, ...] | None = None
     """What each image belongs to (a patient, a plate): a split keeps a group together. None of no groups."""
     grouped_by: str | None = None
-    """The pattern that `groups` were read with."""
+    """The pattern, or the column, that `groups` were read with."""
+    columns: Mapping[str, tuple[str, ...]] = dataclasses.field(default_factory=dict, repr=False)
+    """What else a CSV says of each image, by column name: any of it can be its group."""
     findings: tuple[Finding, ...] = ()
     """What was noticed while opening it."""
     left_out: tuple[str, ...] = ()
@@ -58,6 +63,7 @@ class ImageSet:
     def __post_init__(self) -> None:
         counts = {len(self.targets), len(self.sizes), len(self.digests), len(self.parts), len(self.names)}
         counts |= set() if self.groups is None else {len(self.groups)}
+        counts |= {len(cells) for cells in self.columns.values()}
         assert len(counts) == 1, f"arrays of different lengths: {counts}"
         assert (self.root is None) != (self.pixels is None)
 
@@ -71,6 +77,12 @@ class ImageSet:
         """The file of an image."""
         assert self.root is not None
         return self.root / self.names[index]
+
+    @property
+    def location(self) -> str:
+        """What opens the same set from any working folder: an absolute path, or an embedded name."""
+        opened = self.file or self.root
+        return self.source if opened is None else str(opened.resolve())
 
     def counts(self, indices: NDArray[np.int64] | None = None) -> NDArray[np.int64]:
         """Images of each class, in all or among `indices`."""
@@ -88,6 +100,7 @@ class ImageSet:
             parts=tuple(self.parts[i] for i in indices),
             pixels=None if self.pixels is None else self.pixels[indices],
             groups=None if self.groups is None else tuple(self.groups[i] for i in indices),
+            columns={name: tuple(cells[i] for i in indices) for name, cells in self.columns.items()},
         )
 
     def with_classes(self, classes: tuple[str, ...]) -> ImageSet:

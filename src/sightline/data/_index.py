@@ -63,21 +63,22 @@ class _Index:
     records: Records
 
 
-def read_records(root: Path, names: list[str], progress: Progress | None = None) -> Records:
+def read_records(
+    root: Path, names: list[str], progress: Progress | None = None, *, listed_in: Path | None = None
+) -> Records:
     """Read and decode every file, or recall it where size and modification time are as they were.
 
     Args:
         root: The folder.
         names: Paths relative to it; unique.
         progress: Told how far it is.
+        listed_in: The file that lists them, if one does: it has an index of its own.
 
     Returns:
         One entry a file, in the order of `names`.
     """
-    path = (
-        cache_folder("index")
-        / f"{hashlib.blake2b(str(root.resolve()).encode(), digest_size=16).hexdigest()}.json"
-    )
+    of = str((listed_in or root).resolve())
+    path = cache_folder("index") / f"{hashlib.blake2b(os.fsencode(of), digest_size=16).hexdigest()}.json"
     inside = os.path.join(root, "")  # noqa: PTH118  -- joining paths takes as long as all the rest here
     stamps = np.array([_stamp(inside + name) for name in names], dtype=np.int64).reshape(-1, 2)
     known = _load(path)

@@ -1,38 +1,32 @@
-"""Images from what a user names: a folder of class folders, or an embedded set."""
+"""Images from what a user names: a folder, a file that holds or lists them, or an embedded set."""
 
 from __future__ import annotations
 
 import hashlib
 import os
-from collections import Counter, defaultdict, deque
+from collections import Counter, deque
 from collections.abc import Iterable
-from itertools import islice
 from pathlib import Path
 
 import numpy as np
 
 from sightline.base import DataError, Finding, did_you_mean, shown
-from sightline.data._image_set import ImageSet, Part
+from sightline.data._image_set import ImageSet
 from sightline.data._index import Progress, read_records
+from sightline.data._layouts import open_file, open_folder_of_arrays, other_layouts
+from sightline.data._places import (
+    MAX_UNREADABLE,
+    PART_FOLDERS,
+    Place,
+    check_classes,
+    natural,
+    unreadable,
+    unreadable_classes,
+)
 from sightline.imaging import DIGITS_NOTE, EXTENSIONS, digits
 
 EMBEDDED = ("digits",)
 """Names of the sets that need no file."""
-
-MAX_UNREADABLE = 0.01
-"""The largest fraction of files that may be unreadable before opening a set for training is an error."""
-
-Place = tuple[Part | None, str]
-"""The part, if folders say one, and the class of an image."""
-
-_PART_FOLDERS: dict[str, Part] = {
-    "train": "train",
-    "training": "train",
-    "val": "val",
-    "valid": "val",
-    "validation": "val",
-    "test": "test",
-}
 
 
 def open_images(
@@ -48,8 +42,9 @@ def open_images(
     begins with a dot is passed over.
 
     Args:
-        source: A folder `root/<class>/*` or `root/{train,val|valid|validation,test}/<class>/*`; or the
-            name of an embedded set. A name is a path if the path exists.
+        source: A folder `root/<class>/*` or `root/{train,val|valid|validation,test}/<class>/*`; a CSV with
+            columns `path` and `label`; an `.npz`; a folder of MNIST's idx or CIFAR's binary files, or one
+            such file; or the name of an embedded set. A name is a path if the path exists.
         training: Whether a network is to be trained on them: there must be two classes or more, train must
             have every class, and up to 1 % of the files may be unreadable, but not all of a class.
             Otherwise none may be.
@@ -66,7 +61,7 @@ def open_images(
     if path.is_dir():
         return _open_folder(str(source), path, training, allow_unreadable, progress)
     if path.exists():
-        raise DataError(f"{source} is a file; images are opened from a folder of class folders")
+        return open_file(str(source), path, training, allow_unreadable, progress)
     if str(source) in EMBEDDED:
         return _open_digits()
     hint = "" if os.sep in str(source) else f"; of the embedded sets, {did_you_mean(str(source), EMBEDDED)}"
@@ -102,7 +97,13 @@ def _open_folder(
 ) -> ImageSet:
     listed, others, folders, again = _list_files(source, root)
     if not listed:
-        raise DataError(f"{source} holds no images: no file ending in {', '.join(sorted(EXTENSIONS))}")
+        arrays = open_folder_of_arrays(source, root, [name for name in others if "/" not in name], training)
+        if arrays is not None:
+            return arrays
+        raise DataError(
+            f"{source} holds no images: no file ending in {', '.join(sorted(EXTENSIONS))}"
+            f"{other_layouts(source, others)}"
+        )
     names = [name if name.isascii() else shown(name) for name in listed]
     within = [name.rpartition("/")[0] for name in names]
     first = dict(zip(reversed(within), reversed(names), strict=True))
@@ -115,14 +116,14 @@ def _open_folder(
     ]
     errors = {name: problem for name, problem in zip(names, problems, strict=True) if problem}
     good = [i for i, problem in enumerate(problems) if not problem]
-    lost = _unreadable_classes(names, [place_of[folder] for folder in within], errors) if errors else []
+    lost = unreadable_classes(names, [place_of[folder] for folder in within], errors) if errors else []
     gone = lost + _empty_folders(folders, list(first), has_parts)
     findings = [_other_files(others)] if others else []
     if errors:
         if good and lost and training and not allow_unreadable:
             raise DataError(f"{source}: {lost[0].what}; {lost[0].do}, or leave it out by --allow-unreadable")
         limit = 1.0 if allow_unreadable else MAX_UNREADABLE if training else 0.0
-        findings.append(_unreadable(source, len(names), errors, limit))
+        findings.append(unreadable(source, len(names), errors, limit))
     if not good:
         raise DataError(f"{source} has no readable image")
     findings += gone
@@ -133,12 +134,12 @@ def _open_folder(
     if again:
         findings.append(_entered_once(again))
     places = [place_of[within[i]] for i in good]
-    classes = tuple(sorted({label for _, label in set(places)}, key=_natural))
+    classes = tuple(sorted({label for _, label in set(places)}, key=natural))
     if training:
         hints = [finding.what for finding in gone]
         if below and not has_parts:
             hints.append(f"if the folders in it are the classes, open {source}/{classes[0]}")
-        _check_classes(source, classes, list(dict.fromkeys(places)), hints)
+        check_classes(source, classes, list(dict.fromkeys(places)), hints)
     position = {name: index for index, name in enumerate(classes)}
     return ImageSet(
         source=source,
@@ -237,7 +238,7 @@ def _has_parts(source: str, within: list[str], training: bool) -> bool:
         training: As of `open_images`.
     """
     tops = {
-        folder.split("/")[0]: _PART_FOLDERS.get(folder.split("/")[0].lower()) for folder in within if folder
+        folder.split("/")[0]: PART_FOLDERS.get(folder.split("/")[0].lower()) for folder in within if folder
     }
     with_folders = {folder.split("/")[0] for folder in within if "/" in folder}
     train = sorted(top for top in with_folders if tops[top] == "train")
@@ -245,7 +246,7 @@ def _has_parts(source: str, within: list[str], training: bool) -> bool:
     if train and unknown:
         raise DataError(
             f"{source}/{unknown[0]} holds images, and {source}/{train[0]} has class folders, so that folders "
-            f"beside it are parts; allowed are {', '.join(sorted(_PART_FOLDERS))}; move {unknown[0]} out of "
+            f"beside it are parts; allowed are {', '.join(sorted(PART_FOLDERS))}; move {unknown[0]} out of "
             f"{source}, or rename {train[0]} if it is a class"
         )
     if not unknown and "train" not in tops.values() and all("/" in folder for folder in within):
@@ -261,30 +262,13 @@ def _has_parts(source: str, within: list[str], training: bool) -> bool:
 def _place(source: str, name: str, has_parts: bool) -> Place:
     """The part and the class that a relative path says: the class is the first folder."""
     folders = name.split("/")[:-1]
-    part = _PART_FOLDERS[folders.pop(0).lower()] if has_parts and folders else None
+    part = PART_FOLDERS[folders.pop(0).lower()] if has_parts and folders else None
     if not folders:
         raise DataError(
             f"{source}/{name} lies in no class folder; expected {source}/<class>/<image> "
             f"or {source}/train/<class>/<image>"
         )
     return part, folders[0]
-
-
-def _natural(name: str) -> tuple[int, int, str]:
-    """Numbers in numeric order, before words."""
-    return (0, int(name), name) if name.isascii() and name.isdigit() else (1, 0, name)
-
-
-def _check_classes(source: str, classes: tuple[str, ...], placed: list[Place], hints: list[str]) -> None:
-    if len(classes) < 2:
-        needed = "; ".join(["a classifier needs at least two classes", *hints[:3]])
-        raise DataError(f"{source} has only class {classes[0]!r}; {needed}")
-    train = {name for part, name in placed if part in ("train", None)}
-    for part, name in placed:
-        if name not in train:
-            raise DataError(
-                f"{source}: class {name!r} of {part} is missing from train; {did_you_mean(name, train)}"
-            )
 
 
 def _other_files(others: list[str]) -> Finding:
@@ -299,44 +283,6 @@ def _other_files(others: list[str]) -> Finding:
     )
 
 
-def _unreadable(source: str, num_files: int, errors: dict[str, str], limit: float) -> Finding:
-    first = "; ".join(f"{name}: {error}" for name, error in islice(errors.items(), 3))
-    more = f"; and {len(errors) - 3} more" if len(errors) > 3 else ""
-    what = f"{len(errors)} of {num_files} files cannot be read ({first}{more})"
-    if len(errors) / num_files > limit:
-        allowed = f"at most {limit:.0%} may be" if limit else "none may be"
-        raise DataError(f"{source}: {what}; {allowed} without --allow-unreadable")
-    return Finding(
-        level="warning",
-        where=next(iter(errors)),
-        what=what,
-        why="they are left out, not replaced",
-        do="mend or remove them",
-    )
-
-
-def _unreadable_classes(names: list[str], places: list[Place], errors: dict[str, str]) -> list[Finding]:
-    """Classes, or classes of one part, of which no file can be read."""
-    readable = {place for name, place in zip(names, places, strict=True) if name not in errors}
-    somewhere = {label for _, label in readable}
-    files: dict[Place, list[str]] = defaultdict(list)
-    for name, (part, label) in zip(names, places, strict=True):
-        if (part, label) not in readable:
-            files[part if label in somewhere else None, label].append(name)
-    return [
-        Finding(
-            level="warning",
-            where=of_class[0],
-            what=f"class {label!r}{f' of {part}' if part else ''} has no readable image "
-            f"({len(of_class)} file{'s' * (len(of_class) > 1)}, none readable): "
-            f"{of_class[0]}: {errors[of_class[0]]}",
-            why="the class is left out, and what it shows will be taken for another",
-            do="mend its files",
-        )
-        for (part, label), of_class in files.items()
-    ]
-
-
 def _empty_folders(folders: list[str], within: list[str], has_parts: bool) -> list[Finding]:
     """Class folders without a file that is an image by name; of parts, also a part without one."""
     holding = {
@@ -345,9 +291,9 @@ def _empty_folders(folders: list[str], within: list[str], has_parts: bool) -> li
     findings = []
     for folder in map(shown, folders):
         is_class = folder.count("/") == has_parts
-        if has_parts and folder.split("/")[0].lower() not in _PART_FOLDERS:
+        if has_parts and folder.split("/")[0].lower() not in PART_FOLDERS:
             is_class = False
-        is_part = has_parts and folder.lower() in _PART_FOLDERS
+        is_part = has_parts and folder.lower() in PART_FOLDERS
         if folder not in holding and (is_class or is_part):
             findings.append(
                 Finding(

@@ -36,5 +36,5 @@ def choose_sizes(
         choose_fit(own, size) != "resize" or own[0] * size[1] == own[1] * size[0]
     )
     kept = own is not None and own[0] <= size[0] and own[1] <= size[1] and keeps_shape
-    canvas = own if own is not None and (kept or images.pixels is not None) else size
+    canvas = own if own is not None and kept else size
     return Canvas(*canvas, images.channels), size

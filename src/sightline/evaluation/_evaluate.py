@@ -219,7 +219,7 @@ def _images_of(run: RunFolder, allow_unreadable: bool, progress: Progress | None
     if not isinstance(recorded, dict) or "source" not in recorded:
         raise DataError(f"{run.args} does not say which images the run is of; give DATA")
     location = str(recorded.get("location", recorded["source"]))
-    if location not in EMBEDDED and not Path(location).is_dir():
+    if location not in EMBEDDED and not Path(location).exists():
         raise DataError(f"the images of {run.path} are no longer at {location}; give DATA")
     images = open_images(location, training=False, allow_unreadable=allow_unreadable, progress=progress)
     return dataclasses.replace(images, source=str(recorded["source"]))

@@ -181,7 +181,7 @@ def _finish(folder: SeriesFolder, kind: Kind, results: list[TrainingResult]) -> 
 def _recorded(options: Options, images: ImageSet) -> dict[str, Any]:
     """The options as JSON, so that they mean the same in any folder."""
     absolute: dict[str, Any] = {
-        "data": str(images.root.resolve()) if images.root else options.data,
+        "data": images.location,
         "source": options.data,
         "recipe": options.recipe if isinstance(options.recipe, str) else None,
         "output": None,

@@ -378,7 +378,7 @@ def _args(job: Job, images: ImageSet, split: Split, choice: PlanChoice, options:
         "task": "classification",
         "data": {
             "source": images.source,
-            "location": str(images.root.resolve()) if images.root else images.source,
+            "location": images.location,
             "images": len(images),
             "classes": list(images.classes),
             "channels": images.channels,
