@@ -175,7 +175,7 @@ def open_npz(source: str, path: Path, training: bool) -> ImageSet:
         OSError,
         ValueError,
         OverflowError,
-        NotImplementedError,
+        RuntimeError,  # a compression or encryption that Python does not know
         struct.error,
         zipfile.BadZipFile,
     ) as error:
