@@ -264,7 +264,7 @@ def test_a_changed_file_is_read_again_and_an_unchanged_one_is_not(
     before = open_images(three_classes)
     read: list[Path] = []
     real = index.read_record
-    monkeypatch.setattr(index, "read_record", lambda path: read.append(path) or real(path))
+    monkeypatch.setattr(index, "read_record", lambda path, pages: read.append(path) or real(path))
     assert open_images(three_classes).digests == before.digests
     assert read == []
     changed = three_classes / "one" / "000.png"
@@ -282,7 +282,7 @@ def read_by(monkeypatch: pytest.MonkeyPatch, images: Path) -> list[str]:
     read: list[str] = []
     with monkeypatch.context() as patch:
         real = index.read_record
-        patch.setattr(index, "read_record", lambda path: read.append(path.name) or real(path))
+        patch.setattr(index, "read_record", lambda path, pages: read.append(path.name) or real(path))
         open_images(images, allow_unreadable=True)
     return read
 

@@ -333,8 +333,12 @@ def test_decoding_as_needed_is_resumed_as_exactly(tmp_path: Path, stop: int) -> 
             "val": np.arange(1, 24, 2),
         }
         made = make_job(tmp_path / name, one_phase(batch_size=4), network, **(some | changes))
+        built = dataclasses.replace(made.header.architecture, in_channels=3)
         return dataclasses.replace(
-            made, header=dataclasses.replace(made.header, preprocessing=preprocessing.settings())
+            made,
+            header=dataclasses.replace(
+                made.header, architecture=built, preprocessing=preprocessing.settings()
+            ),
         )
 
     whole_run, broken = job("whole"), job("broken", reporter=StopAt(stop, pull_plug), checkpoint_steps=1)

@@ -28,6 +28,7 @@ from sightline.imaging import (
     read_record,
     warp,
 )
+from sightline.imaging._decode import _jpeg2000_bits
 
 
 def save(path: Path, image: Image.Image, **options: object) -> Path:
@@ -143,11 +144,12 @@ def deep_files(folder: Path) -> dict[str, Path]:
     return files | {"16-bit RGB TIFF": colour, "16-bit PPM": pnm}
 
 
-def test_deep_files_are_refused_by_name_not_cut(tmp_path: Path) -> None:
+def test_deep_files_are_refused_where_8_bits_are_wanted_not_cut(tmp_path: Path) -> None:
     for what, path in deep_files(tmp_path).items():
-        with pytest.raises(UnreadableImageError, match="bits a channel; only 8 can be read yet"):
+        with pytest.raises(UnreadableImageError, match="and 8 bits are expected; no value is changed"):
             decode(path, 1)
-        assert "bits a channel" in read_record(path).error, what
+        record = read_record(path)
+        assert (record.error, record.depth) == ("", "float32" if "float" in what else "uint16"), what
 
 
 def jpeg2000(no_jp2: bool, image: Image.Image | None = None) -> bytearray:
@@ -158,49 +160,46 @@ def jpeg2000(no_jp2: bool, image: Image.Image | None = None) -> bytearray:
 
 
 @pytest.mark.parametrize("no_jp2", [True, False])
-def test_deep_jpeg_2000_is_refused_though_pillow_cuts_it(tmp_path: Path, no_jp2: bool) -> None:
+def test_jpeg_2000_keeps_its_depth_where_pillow_cuts_it(tmp_path: Path, no_jp2: bool) -> None:
+    values = np.arange(48, dtype=np.uint16).reshape(6, 8) * 1000
     colour = jpeg2000(no_jp2)
-    grey = jpeg2000(no_jp2, Image.fromarray(np.arange(48, dtype=np.uint16).reshape(6, 8) * 1000))
     (tmp_path / "8.jp2").write_bytes(colour)
     record = read_record(tmp_path / "8.jp2")
     assert (record.width, record.height, record.channels, record.error) == (40, 30, 3, "")
-    siz = colour.index(b"\xff\x4f\xff\x51")
-    assert colour[siz + 42 : siz + 51 : 3] == bytes([7, 7, 7])
-    deep = colour.copy()
-    deep[siz + 45] = 11  # the second of three channels
-    signed = colour.copy()
-    signed[siz + 42] = 0x80 | 15
-    for name, content, bits in (("grey", grey, 16), ("deep", deep, 12), ("signed", signed, 16)):
-        (tmp_path / name).write_bytes(content)
-        assert read_record(tmp_path / name).error.startswith(f"{bits} bits a channel; only 8"), name
+    grey = bytes(jpeg2000(no_jp2, Image.fromarray(values)))
+    assert (decode_array(grey)[:, :, 0] == values).all()
+    imagecodecs = pytest.importorskip("imagecodecs")
+    three = np.stack([values, values + 1, values[::-1]], axis=2)
+    deep = imagecodecs.jpeg2k_encode(three, level=0, reversible=True, codecformat="j2k" if no_jp2 else "jp2")
+    assert Image.open(BytesIO(deep)).mode == "RGB"  # what Pillow makes of it
+    assert (decode_array(deep) == three).all()
 
 
-def test_the_boxes_of_jpeg_2000_are_read_too() -> None:
+def test_the_depth_of_jpeg_2000_is_that_of_its_codestream_and_its_boxes() -> None:
+    stream = jpeg2000(no_jp2=True)
+    siz = stream.index(b"\xff\x4f\xff\x51")
+    assert stream[siz + 42 : siz + 51 : 3] == bytes([7, 7, 7])
+    assert _jpeg2000_bits(stream) == 8
+    for at, value, bits in ((45, 11, 12), (42, 0x80 | 15, 16)):  # the second of three; a signed one
+        deep = stream.copy()
+        deep[siz + at] = value
+        assert _jpeg2000_bits(deep) == bits
     content = jpeg2000(no_jp2=False)
     ihdr = content.index(b"ihdr") + 4
     assert content[ihdr + 10] == 7
-
-    def refused(changed: bytearray) -> str:
-        try:
-            decode(bytes(changed), 3)
-        except UnreadableImageError as error:
-            return str(error)
-        return ""
-
     deep = content.copy()
     deep[ihdr + 10] = 9
-    assert refused(deep).startswith("10 bits a channel")
+    assert _jpeg2000_bits(deep) == 10
     # Depths that differ: 255 in ihdr, and a box that lists them.
     jp2h = content.index(b"jp2h") - 4
     differ = content.copy()
     differ[ihdr + 10] = 255
-    assert refused(differ) == ""
-    for depths, said in ((b"\x07\x07\x07", ""), (b"\x07\x0b\x07", "12 bits a channel")):
+    assert _jpeg2000_bits(differ) == 8
+    for depths, bits in ((b"\x07\x07\x07", 8), (b"\x07\x0b\x07", 12)):
         box = (8 + 3).to_bytes(4) + b"bpcc" + depths
         listed = differ[: ihdr + 14] + box + differ[ihdr + 14 :]
         listed[jp2h : jp2h + 4] = (int.from_bytes(content[jp2h : jp2h + 4]) + len(box)).to_bytes(4)
-        assert refused(listed).startswith(said)
-        assert bool(refused(listed)) == bool(said)
+        assert _jpeg2000_bits(listed) == bits
     # The box of the codestream may say its length in eight bytes, or not at all.
     jp2c = deep.index(b"jp2c") - 4
     signature = content[:jp2c]
@@ -210,7 +209,7 @@ def test_the_boxes_of_jpeg_2000_are_read_too() -> None:
         b"\0\0\0\0jp2c",
         b"\0\0\0\1jp2c" + (16 + len(stream)).to_bytes(8),
     ):
-        assert refused(signature + head + stream).startswith("10 bits a channel")
+        assert _jpeg2000_bits(signature + head + stream) == 10
 
 
 def test_broken_files_say_why(tmp_path: Path) -> None:

@@ -35,6 +35,10 @@ def evaluate(
     allow_unreadable: Annotated[
         bool, typer.Option("--allow-unreadable", help="Leave out unreadable files.")
     ] = False,
+    pages: Annotated[
+        str | None,
+        typer.Option(help="Of files of several pages: first, max, channels, a number. Default: as trained."),
+    ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:0, mps.")] = "auto",
     batch_size: Annotated[int, typer.Option("--batch-size", "-b", min=1, help="Images at a time.")] = 128,
     mean: Annotated[
@@ -62,7 +66,9 @@ def evaluate(
     result: Evaluation | Comparison
     belongings = read_belongings(mean, std, classes)
     if against is None:
-        result = evaluate_model(model, data, belongings=belongings, **settings)
+        result = evaluate_model(model, data, pages=pages, belongings=belongings, **settings)
+    elif pages is not None:
+        raise ArgumentError("--pages is of one model; --against compares two, on images read as the first's")
     elif belongings.given:
         raise ArgumentError("--mean, --std and --classes are of one model; --against compares two")
     else:

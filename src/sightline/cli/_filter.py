@@ -187,7 +187,7 @@ def read_picture(text: str) -> NDArray[np.uint8]:
         raise ArgumentError(f"IMAGE {text} is a folder; give one image")
     try:
         content = path.read_bytes()
-        pixels = decode_array(content, 1 if _is_grey(content) else 3)
+        pixels = decode_array(content, 1 if _is_grey(content) else 3, "uint8")
     except (UnreadableImageError, OSError) as error:
         raise DataError(f"cannot read {text}: {getattr(error, 'strerror', None) or error}") from error
     return pixels[:, :, 0] if pixels.shape[2] == 1 else pixels

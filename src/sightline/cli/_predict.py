@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import glob
 import json as json_module
 import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from sightline.cli._console import handled
+
+if TYPE_CHECKING:
+    from sightline.imaging import Source
 
 _IMAGE_TEXT = re.compile(rb"version https://git-lfs|P[1-6]\s+(#[^\n]*\n\s*)*\d+\s+(#[^\n]*\n\s*)*\d+\s")
 """How files begin that can be valid text: a Git LFS pointer; PBM, PGM and PPM with their width and height."""
@@ -27,11 +31,16 @@ def predict(
     paths: Annotated[
         list[str],
         typer.Argument(
-            help="Files, folders or globs; - reads an image, or paths a line, from standard input."
+            help="Files, folders, globs, or a CSV with a column path or one path:NAME a channel; - reads an "
+            "image, or paths a line, from standard input."
         ),
     ],
     topk: Annotated[int, typer.Option("--topk", min=1, help="Classes to give for each image.")] = 5,
     as_csv: Annotated[bool, typer.Option("--csv", help="CSV on standard output.")] = False,
+    pages: Annotated[
+        str | None,
+        typer.Option(help="Of files of several pages: first, max, channels, a number. Default: as trained."),
+    ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:0, mps.")] = "auto",
     batch_size: Annotated[int, typer.Option("--batch-size", "-b", min=1, help="Images at a time.")] = 128,
     mean: Annotated[
@@ -45,6 +54,7 @@ def predict(
 ) -> None:
     """Say what a trained network sees in images."""
     from sightline.base import ArgumentError, DataError
+    from sightline.imaging import check_pages
     from sightline.inference import load_predictor, read_belongings
     from sightline.machine import Plan, choose_device, usable_cores
 
@@ -53,6 +63,9 @@ def predict(
     plan = Plan(device=str(choose_device(device)), threads=usable_cores())
     sources = list(_sources(paths))
     predictor = load_predictor(model, plan, read_belongings(mean, std, classes))
+    if pages is not None:
+        check_pages(pages)
+        predictor.canvas = dataclasses.replace(predictor.canvas, pages=pages)
     if json:
         write = _json_writer()
     elif as_csv:
@@ -69,9 +82,10 @@ def predict(
         raise DataError(f"{unreadable} of {len(sources)} images could not be read")
 
 
-def _sources(paths: list[str]) -> Iterator[tuple[str, Path | bytes]]:
+def _sources(paths: list[str]) -> Iterator[tuple[str, Source]]:
     """Each image a user names, in order; folders in the order of their names."""
     from sightline.base import DataError, shown
+    from sightline.data import listed_sources
 
     for name in paths:
         if name == "-":
@@ -80,6 +94,8 @@ def _sources(paths: list[str]) -> Iterator[tuple[str, Path | bytes]]:
         path = Path(name)
         if path.is_dir():
             yield from _in_folder(path)
+        elif path.is_file() and path.suffix.lower() in (".csv", ".tsv"):
+            yield from listed_sources(name)
         elif path.exists():
             yield shown(name), path
         else:
@@ -93,7 +109,7 @@ def _sources(paths: list[str]) -> Iterator[tuple[str, Path | bytes]]:
                     yield shown(one), Path(one)
 
 
-def _in_folder(folder: Path) -> Iterator[tuple[str, Path | bytes]]:
+def _in_folder(folder: Path) -> Iterator[tuple[str, Source]]:
     from sightline.base import DataError, shown
     from sightline.imaging import EXTENSIONS
 
@@ -104,7 +120,7 @@ def _in_folder(folder: Path) -> Iterator[tuple[str, Path | bytes]]:
         yield shown(str(path)), path
 
 
-def _standard_input() -> Iterator[tuple[str, Path | bytes]]:
+def _standard_input() -> Iterator[tuple[str, Source]]:
     """One image's bytes, or paths, one a line."""
     from sightline.base import DataError
 
@@ -120,10 +136,10 @@ def _standard_input() -> Iterator[tuple[str, Path | bytes]]:
 
 def _is_image(content: bytes) -> bool:
     """Whether bytes are an image, even if one that cannot be used: some are valid text, too."""
-    from sightline.imaging import UnreadableImageError, decode
+    from sightline.imaging import UnreadableImageError, decode_any
 
     try:
-        decode(content, 3)
+        decode_any(content)
     except UnreadableImageError:
         return _IMAGE_TEXT.match(content) is not None
     return True

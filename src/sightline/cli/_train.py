@@ -65,6 +65,9 @@ def train(
     allow_unreadable: Annotated[
         bool, typer.Option("--allow-unreadable", help="Leave out unreadable files, however many.")
     ] = False,
+    pages: Annotated[
+        str, typer.Option(help="Of files of several pages or frames: first, max, channels, or a number.")
+    ] = "",
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:0, mps.")] = "auto",
     precision: Annotated[str, typer.Option(help="auto (timed), fp32 or bf16.")] = "auto",
     output: Annotated[
@@ -102,7 +105,7 @@ def train(
         data, model=model, recipe=recipe, weights=weights, epochs=epochs, minutes=minutes,
         batch_size=batch_size, lr=lr, img_size=img_size, group_by=group_by, folds=folds, repeat=repeat,
         balance=balance, select=select, symmetry=symmetry, seed=seed, split_seed=split_seed,
-        allow_unreadable=allow_unreadable, device=device, precision=precision, output=output,
+        allow_unreadable=allow_unreadable, pages=pages, device=device, precision=precision, output=output,
         exist_ok=exist_ok, cache_mb=DEFAULT_BUDGET_MB if cache_mb is None else cache_mb,
         reporter=make_reporter(),
     )  # fmt: skip

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from sightline.data._batches import MemoryBatches as MemoryBatches
     from sightline.data._batches import WorkerBatches as WorkerBatches
     from sightline.data._batches import open_batches as open_batches
+    from sightline.data._csv import listed_sources as listed_sources
     from sightline.data._doctor import Case as Case
     from sightline.data._doctor import Examination as Examination
     from sightline.data._doctor import examine_images as examine_images
@@ -24,26 +25,31 @@ if TYPE_CHECKING:
     from sightline.data._index import Progress as Progress
     from sightline.data._open import EMBEDDED as EMBEDDED
     from sightline.data._open import open_images as open_images
+    from sightline.data._pictures import display_range as display_range
+    from sightline.data._pictures import picture_of as picture_of
     from sightline.data._sizes import choose_sizes as choose_sizes
     from sightline.data._split import Split as Split
     from sightline.data._split import fold_images as fold_images
     from sightline.data._split import recorded_split as recorded_split
     from sightline.data._split import split_images as split_images
     from sightline.data._statistics import channel_statistics as channel_statistics
+    from sightline.data._statistics import value_ranges as value_ranges
 
 __getattr__, __dir__, __all__ = lazy_exports(
     __name__,
     {
         "_batch": ("Batch",),
         "_batches": ("DEFAULT_BUDGET_MB", "BatchSource", "MemoryBatches", "WorkerBatches", "open_batches"),
+        "_csv": ("listed_sources",),
         "_doctor": ("Case", "Examination", "examine_images"),
         "_doctor_page": ("check_output", "write_examination", "write_quarantine"),
         "_groups": ("group_images",),
         "_image_set": ("PARTS", "ImageSet", "Part"),
         "_index": ("Progress",),
         "_open": ("EMBEDDED", "open_images"),
+        "_pictures": ("display_range", "picture_of"),
         "_sizes": ("choose_sizes",),
         "_split": ("Split", "fold_images", "recorded_split", "split_images"),
-        "_statistics": ("channel_statistics",),
+        "_statistics": ("channel_statistics", "value_ranges"),
     },
 )

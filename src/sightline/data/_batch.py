@@ -17,7 +17,7 @@ class Batch:
     """Some images of a set, on one canvas."""
 
     images: Tensor
-    """(N, C, H, W) uint8, as stored; float32 once preprocessed."""
+    """(N, C, H, W) as stored: uint8, or float32, also of 16 bits; float32 once preprocessed."""
     targets: Tensor
     """(N,) int64 class indices; other tasks put their own type here."""
     ids: NDArray[np.int64]

@@ -9,6 +9,7 @@ is given from outside, so that stopping and going on at any batch is the same.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import hashlib
 import os
 import secrets
@@ -19,7 +20,6 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
@@ -27,7 +27,17 @@ from sightline.base import DataError, StorageError, cache_folder, storage_errors
 from sightline.data._batch import Batch
 from sightline.data._image_set import ImageSet
 from sightline.data._index import Progress
-from sightline.imaging import Canvas, UnreadableImageError, frame, read_framed
+from sightline.imaging import (
+    Canvas,
+    Depth,
+    Source,
+    UnreadableImageError,
+    Values,
+    frame,
+    of_channels,
+    read_framed,
+    widened,
+)
 from sightline.machine import START_METHOD, serve_parent, starting_workers, usable_cores, worker_pool
 
 DEFAULT_BUDGET_MB = 2048
@@ -78,7 +88,7 @@ def open_batches(
             this one.
         progress: Told how far decoding is.
     """
-    cell = canvas.channels * canvas.height * canvas.width
+    cell = canvas.channels * canvas.height * canvas.width * np.dtype(canvas.depth).itemsize
     if images.pixels is not None and (images.channels, *images.pixels.shape[2:]) == (
         canvas.channels,
         canvas.height,
@@ -101,12 +111,12 @@ class MemoryBatches:
     Args:
         images: The set.
         canvas: What `pixels` is framed to.
-        pixels: (N, C, H, W) uint8, or what gives it by index.
+        pixels: (N, C, H, W) of the canvas's depth, or what gives it by index.
     """
 
     path = "memory"
 
-    def __init__(self, images: ImageSet, canvas: Canvas, pixels: NDArray[np.uint8] | _FramedArray) -> None:
+    def __init__(self, images: ImageSet, canvas: Canvas, pixels: Values | _FramedArray) -> None:
         self.canvas = canvas
         self._images = images
         self._pixels = pixels
@@ -116,7 +126,7 @@ class MemoryBatches:
         for ids in order:
             sizes = self._images.sizes[ids]
             yield Batch(
-                images=torch.from_numpy(self._pixels[ids]),
+                images=torch.from_numpy(widened(self._pixels[ids])),
                 targets=torch.from_numpy(self._images.targets[ids]),
                 ids=ids,
                 sizes=torch.from_numpy(sizes),
@@ -128,20 +138,19 @@ class _FramedArray:
     """Images of an array, framed to a canvas as they are asked for.
 
     Args:
-        pixels: (N, C, H, W) uint8, of 1 or 3 channels.
+        pixels: (N, C, H, W), of the canvas's depth.
         canvas: What each is framed to; a colour image becomes grey, and a grey one colour, as in `decode`.
     """
 
-    def __init__(self, pixels: NDArray[np.uint8], canvas: Canvas) -> None:
+    def __init__(self, pixels: Values, canvas: Canvas) -> None:
         self._pixels, self._canvas = pixels, canvas
 
-    def __getitem__(self, ids: NDArray[np.int64]) -> NDArray[np.uint8]:
+    def __getitem__(self, ids: NDArray[np.int64]) -> Values:
         c = self._canvas
-        framed = np.empty((len(ids), c.channels, c.height, c.width), dtype=np.uint8)
+        framed = np.empty((len(ids), c.channels, c.height, c.width), dtype=c.depth)
         for row, index in enumerate(ids):
-            one = self._pixels[index]
-            image = Image.fromarray(one[0] if len(one) == 1 else np.ascontiguousarray(one.transpose(1, 2, 0)))
-            framed[row] = frame(image.convert("L" if c.channels == 1 else "RGB"), c).pixels
+            image = of_channels(self._pixels[index].transpose(1, 2, 0), c.channels)
+            framed[row] = frame(image, c).pixels
         return framed
 
 
@@ -185,7 +194,7 @@ class WorkerBatches:
         assert self._images.root is not None
         order = _Order()
         loader: DataLoader[Any] = DataLoader(
-            _FramedFiles(str(self._images.root), self._images.names, self.canvas, training),
+            _FramedFiles(self._images, self.canvas, training),
             sampler=order,  # each item of the "set" is a whole batch
             batch_size=None,
             num_workers=self._workers,
@@ -209,22 +218,51 @@ class _Order:
         return len(self.batches)
 
 
+@dataclasses.dataclass(frozen=True)
+class _Files:
+    """The files of some images, as workers are told of them."""
+
+    root: str
+    names: tuple[str, ...]
+    more: tuple[tuple[str, ...], ...] | None
+    """Where each channel is a file: those after the first."""
+
+    @classmethod
+    def of(cls, images: ImageSet, start: int = 0, end: int | None = None) -> _Files:
+        part = slice(start, end)
+        return cls(
+            root=str(images.root),
+            names=images.names[part],
+            more=None if images.more_files is None else images.more_files[part],
+        )
+
+    def source(self, index: int) -> Source:
+        path = Path(self.root) / self.names[index]
+        if self.more is None:
+            return path
+        return (path, *(Path(self.root) / name for name in self.more[index]))
+
+    def said(self, index: int, error: UnreadableImageError) -> str:
+        return f"{self.root}/{self.names[index]} can no longer be read: {error}"
+
+
 class _FramedFiles(Dataset[tuple[Tensor, Tensor, str]]):
     """Framed batches of files. A file that fails is reported by name; the parent raises."""
 
-    def __init__(self, root: str, names: tuple[str, ...], canvas: Canvas, reduced: bool) -> None:
-        self._root, self._names, self._canvas, self._reduced = root, names, canvas, reduced
+    def __init__(self, images: ImageSet, canvas: Canvas, reduced: bool) -> None:
+        self._files = _Files.of(images)
+        self._canvas, self._reduced = canvas, reduced
 
     def __getitem__(self, ids: NDArray[np.int64]) -> tuple[Tensor, Tensor, str]:
         c = self._canvas
-        pixels = torch.empty((len(ids), c.channels, c.height, c.width), dtype=torch.uint8)
+        dtype = torch.uint8 if c.depth == "uint8" else torch.float32
+        pixels = torch.empty((len(ids), c.channels, c.height, c.width), dtype=dtype)
         transforms = torch.empty((len(ids), 3, 3))
         for row, index in enumerate(ids):
-            path = Path(self._root) / self._names[index]
             try:
-                framed = read_framed(path, c, reduced=self._reduced)
+                framed = read_framed(self._files.source(index), c, reduced=self._reduced)
             except UnreadableImageError as error:
-                return pixels, transforms, f"{path} can no longer be read: {error}"
+                return pixels, transforms, self._files.said(index, error)
             pixels.numpy()[row] = framed.pixels
             transforms.numpy()[row] = framed.transform
         return pixels, transforms, ""
@@ -243,7 +281,7 @@ def _fit_transforms(sizes: NDArray[np.int32], canvas: Canvas) -> NDArray[np.floa
     return matrices
 
 
-def _decoded(images: ImageSet, canvas: Canvas, progress: Progress | None) -> NDArray[np.uint8]:
+def _decoded(images: ImageSet, canvas: Canvas, progress: Progress | None) -> Values:
     """The set as one array mapped from the cache; made there first if it is not."""
     assert images.root is not None
     key = hashlib.blake2b(repr(canvas).encode(), digest_size=16)
@@ -252,21 +290,21 @@ def _decoded(images: ImageSet, canvas: Canvas, progress: Progress | None) -> NDA
     path = cache_folder("pixels") / f"{key.hexdigest()}.npy"
     shape = (len(images), canvas.channels, canvas.height, canvas.width)
     with contextlib.suppress(OSError, ValueError):
-        stored: NDArray[np.uint8] = np.load(path, mmap_mode="r+")
-        if stored.shape == shape and stored.dtype == np.uint8:
+        stored: Values = np.load(path, mmap_mode="r+")
+        if stored.shape == shape and stored.dtype == canvas.depth:
             return stored
     partial = path.with_name(f"{path.stem}-{os.getpid()}-{secrets.token_hex(4)}.partial")
     with storage_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         _sweep(path.parent)
         try:
-            _reserve(partial, shape)
+            _reserve(partial, shape, canvas.depth)
             _fill(images, canvas, partial, progress)
             partial.replace(path)
         except BaseException:
             partial.unlink(missing_ok=True)
             raise
-    result: NDArray[np.uint8] = np.load(path, mmap_mode="r+")
+    result: Values = np.load(path, mmap_mode="r+")
     return result
 
 
@@ -281,9 +319,9 @@ def _sweep(folder: Path) -> None:
             continue
 
 
-def _reserve(path: Path, shape: tuple[int, ...]) -> None:
+def _reserve(path: Path, shape: tuple[int, ...], depth: Depth) -> None:
     """An array file with its blocks really on the disk: a full disk says so here, not as a bus error."""
-    np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=shape).flush()
+    np.lib.format.open_memmap(path, mode="w+", dtype=np.dtype(depth), shape=shape).flush()
     with path.open("r+b") as file:
         size = file.seek(0, os.SEEK_END)
         if hasattr(os, "posix_fallocate"):
@@ -292,7 +330,7 @@ def _reserve(path: Path, shape: tuple[int, ...]) -> None:
 
 def _fill(images: ImageSet, canvas: Canvas, array: Path, progress: Progress | None) -> None:
     jobs = [
-        (array, str(images.root), images.names[start : start + _CHUNK], canvas, start)
+        (array, _Files.of(images, start, start + _CHUNK), canvas, start)
         for start in range(0, len(images), _CHUNK)
     ]
     if len(images) < _PARALLEL_FROM or usable_cores() == 1:
@@ -313,13 +351,13 @@ def _collect(results: Iterator[tuple[int, str]], images: ImageSet, progress: Pro
             progress("decoding images", done, len(images))
 
 
-def _fill_part(job: tuple[Path, str, tuple[str, ...], Canvas, int]) -> tuple[int, str]:
-    array, root, names, canvas, start = job
+def _fill_part(job: tuple[Path, _Files, Canvas, int]) -> tuple[int, str]:
+    array, files, canvas, start = job
     pixels = np.load(array, mmap_mode="r+")
-    for row, name in enumerate(names, start=start):
+    for row in range(len(files.names)):
         try:
-            pixels[row] = read_framed(Path(root) / name, canvas).pixels
+            pixels[start + row] = read_framed(files.source(row), canvas).pixels
         except UnreadableImageError as error:
-            return 0, f"{root}/{name} can no longer be read: {error}"
+            return 0, files.said(row, error)
     pixels.flush()
-    return len(names), ""
+    return len(files.names), ""

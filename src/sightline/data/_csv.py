@@ -1,7 +1,8 @@
 """A set that a CSV lists: one image a row, with its class and perhaps its part.
 
-The first line names the columns: `path` and `label`; `split` if rows say train, val or test; any other can be
-what images are grouped by. Cells are separated by the comma, semicolon or tab that gives a column `path`. The
+The first line names the columns: `path` and `label`, or for images of which each channel is a grey file a
+column `path:NAME` a channel, in order, and `label`; `split` if rows say train, val or test; any other can be
+what images are grouped by. Cells are separated by the comma, semicolon or tab that gives such a column. The
 text is UTF-8, with or without a byte order mark. A path is relative to the CSV's folder, or absolute; a
 backslash in it separates folders.
 """
@@ -10,6 +11,7 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import hashlib
 import io
 import os
 import posixpath
@@ -23,7 +25,8 @@ import numpy as np
 
 from sightline.base import DataError, Finding, did_you_mean
 from sightline.data._image_set import ImageSet, Part
-from sightline.data._index import Progress, Records, read_records
+from sightline.data._index import DEPTHS, Progress, Records, read_records
+from sightline.data._kinds import common_kind, without
 from sightline.data._places import (
     MAX_UNREADABLE,
     PART_FOLDERS,
@@ -32,6 +35,7 @@ from sightline.data._places import (
     unreadable,
     unreadable_classes,
 )
+from sightline.imaging import Source
 
 if TYPE_CHECKING:
     from _csv import Reader
@@ -43,8 +47,8 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 @dataclasses.dataclass(frozen=True)
 class _Row:
-    name: str
-    """The path, relative to the folder, with forward slashes."""
+    files: tuple[str, ...]
+    """The path, or that of each channel: relative to the folder, with forward slashes."""
     label: str
     part: Part | None
     others: tuple[str, ...]
@@ -52,42 +56,104 @@ class _Row:
     line: int
     """Where the row ends in the file, from 1."""
 
+    @property
+    def name(self) -> str:
+        """What the image is known by: its path, or that of its first channel."""
+        return self.files[0]
+
 
 def open_csv(
-    source: str, path: Path, training: bool, allow_unreadable: bool, progress: Progress | None
+    source: str, path: Path, training: bool, allow_unreadable: bool, pages: str, progress: Progress | None
 ) -> ImageSet:
     """Open the images that a CSV lists; arguments as of `open_images`.
 
     Raises:
         DataError: if the file is no such CSV, a row is wrong (its line is named), or as `open_images`.
     """
-    extra, rows = _read(source, path)
-    root = path.parent
-    missing = {row.name: row.line for row in rows if not _is_file(root, row.name)}
+    table = _read(source, path)
+    rows, root = table.rows, path.parent
+    missing = {row.name: row.line for row in rows if not all(_is_file(root, file) for file in row.files)}
     if missing and not allow_unreadable:
-        raise DataError(_missing(source, missing, len(rows)))
+        raise DataError(_missing(source, rows, missing, root))
     there = [row for row in rows if row.name not in missing]
     names = [row.name for row in there]
-    records = read_records(root, names, progress, listed_in=path)
+    records = _records(root, there, path, pages, progress)
+    kind, strays = common_kind(records)
+    records = without(records, strays)
     errors = dict.fromkeys(missing, "no such file")
     errors |= {name: error for name, error in zip(names, records.errors, strict=True) if error}
     good = [i for i, error in enumerate(records.errors) if not error]
-    findings = _not_read(source, extra)
+    findings = _not_read(source, table.extra)
     if errors:
         findings += _left_out(source, rows, errors, training, allow_unreadable)
     if not good:
         raise DataError(f"{source} lists no readable image")
-    return _set(source, path, extra, [there[i] for i in good], records, good, findings, errors, training)
+    images = _set(source, path, table, [there[i] for i in good], records, good, errors, training)
+    return dataclasses.replace(
+        images, channels=kind.channels, depth=kind.depth, pages=pages, findings=tuple(findings)
+    )
+
+
+def _records(root: Path, rows: list[_Row], path: Path, pages: str, progress: Progress | None) -> Records:
+    """One entry a row: of several files, what they are together."""
+    files = list(dict.fromkeys(file for row in rows for file in row.files))
+    records = read_records(root, files, progress, listed_in=path, pages=pages)
+    if not rows or len(rows[0].files) == 1:
+        return records
+    at = {file: i for i, file in enumerate(files)}
+    places = [[at[file] for file in row.files] for row in rows]
+    first = [place[0] for place in places]
+    digests = ["".join(records.digests[i] for i in place).encode() for place in places]
+    return Records(
+        sizes=records.sizes[first],
+        channels=np.full(len(rows), len(rows[0].files), dtype=np.int32),
+        depths=records.depths[first],
+        digests=[hashlib.blake2b(digest, digest_size=16).hexdigest() for digest in digests],
+        errors=[_error_of(files, place, records) for place in places],
+    )
+
+
+def _error_of(files: list[str], place: list[int], records: Records) -> str:
+    """Why the files of one image cannot be put together; empty where they can."""
+    first = place[0]
+    for i in place:
+        if records.errors[i]:
+            return records.errors[i] if i == first else f"{files[i]}: {records.errors[i]}"
+        if records.channels[i] != 1:
+            return f"{files[i]} has {records.channels[i]} channels; one file a channel must be grey"
+        if records.depths[i] != records.depths[first]:
+            return (
+                f"{files[i]} is {DEPTHS[records.depths[i]]}, {files[first]} {DEPTHS[records.depths[first]]}"
+            )
+        if (records.sizes[i] != records.sizes[first]).any():
+            (height, width), (own_height, own_width) = records.sizes[first], records.sizes[i]
+            return f"{files[i]} is {own_width}x{own_height}, {files[first]} {width}x{height}"
+    return ""
+
+
+def listed_sources(source: str) -> list[tuple[str, Source]]:
+    """What a CSV lists, with labels or without: what each image is called, and its file or files.
+
+    Raises:
+        DataError: as `open_images`.
+    """
+    path = Path(source)
+    rows = _read(source, path, labelled=False).rows
+    return [
+        (row.name, path.parent / row.name)
+        if len(row.files) == 1
+        else (row.name, tuple(path.parent / file for file in row.files))
+        for row in rows
+    ]
 
 
 def _set(
     source: str,
     path: Path,
-    extra: list[str],
+    table: _Table,
     rows: list[_Row],
     records: Records,
     good: list[int],
-    findings: list[Finding],
     errors: dict[str, str],
     training: bool,
 ) -> ImageSet:
@@ -103,22 +169,35 @@ def _set(
         names=tuple(row.name for row in rows),
         targets=np.array([position[row.label] for row in rows], dtype=np.int64),
         classes=classes,
-        channels=int(records.channels[good].max()),
+        channels=1,
         sizes=records.sizes[good],
         digests=tuple(records.digests[i] for i in good),
         parts=tuple(row.part for row in rows),
-        columns={name: tuple(row.others[i] for row in rows) for i, name in enumerate(extra)},
-        findings=tuple(findings),
+        columns={name: tuple(row.others[i] for row in rows) for i, name in enumerate(table.extra)},
+        more_files=tuple(row.files[1:] for row in rows) if len(table.channels) > 1 else None,
+        channel_names=table.channels,
         left_out=tuple(sorted(errors)),
     )
 
 
-def _read(source: str, path: Path) -> tuple[list[str], list[_Row]]:
-    """The names of the columns that are not ours, and the rows by path."""
+@dataclasses.dataclass(frozen=True)
+class _Table:
+    """What a CSV says."""
+
+    extra: list[str]
+    """Names of the columns that are not ours."""
+    channels: tuple[str, ...]
+    """Names of the channels, where each is a file."""
+    rows: list[_Row]
+    """Sorted by path."""
+
+
+def _read(source: str, path: Path, *, labelled: bool = True) -> _Table:
     text = _text(source, path)
-    reader, header = _opened(source, text)
+    reader, header = _opened(source, text, labelled)
     place = {name: header.index(name) for name in _OWN_COLUMNS if name in header}
-    others = [i for i, name in enumerate(header) if name and name not in _OWN_COLUMNS]
+    paths = [i for i, name in enumerate(header) if _is_path(name)]
+    others = [i for i, name in enumerate(header) if name and name not in _OWN_COLUMNS and not _is_path(name)]
     base = os.path.realpath(path.parent)
     lines: dict[str, int] = {}
     rows: list[_Row] = []
@@ -133,9 +212,12 @@ def _read(source: str, path: Path) -> tuple[list[str], list[_Row]]:
                     f"{where}: {len(cells)} cells, and the header has {len(header)}; "
                     f"a cell with a separator in it must be quoted"
                 )
-            name = _name(where, cells[place["path"]], base)
-            label = cells[place["label"]]
-            if not label:
+            files = tuple(_name(where, cells[i], base) for i in paths)
+            name = files[0]
+            if len(set(files)) < len(files):
+                raise DataError(f"{where}: {_brief(name)} is more than one channel")
+            label = cells[place["label"]] if "label" in place else ""
+            if labelled and not label:
                 raise DataError(f"{where}: {_brief(name)} has no label")
             if _CONTROL.search(label):
                 raise DataError(f"{where}: label {_brief(label)} holds a control character")
@@ -145,12 +227,20 @@ def _read(source: str, path: Path) -> tuple[list[str], list[_Row]]:
                 )
             lines[name] = reader.line_num
             part = _part(where, cells[place["split"]]) if "split" in place else None
-            rows.append(_Row(name, label, part, tuple(cells[i] for i in others), reader.line_num))
+            rows.append(_Row(files, label, part, tuple(cells[i] for i in others), reader.line_num))
     except csv.Error as error:
         raise DataError(f"{source}, line {reader.line_num}: {error}") from error
     if not rows:
         raise DataError(f"{source} lists no images: it has a header and no row")
-    return [header[i] for i in others], sorted(rows, key=lambda row: row.name)
+    return _Table(
+        extra=[header[i] for i in others],
+        channels=tuple(header[i].removeprefix("path:").strip() for i in paths if header[i] != "path"),
+        rows=sorted(rows, key=lambda row: row.name),
+    )
+
+
+def _is_path(name: str) -> bool:
+    return name == "path" or name.startswith("path:")
 
 
 def _text(source: str, path: Path) -> str:
@@ -165,7 +255,7 @@ def _text(source: str, path: Path) -> str:
         raise DataError(f"{source}, line {line}: not UTF-8; save it as CSV UTF-8") from error
 
 
-def _opened(source: str, text: str) -> tuple[Reader, list[str]]:
+def _opened(source: str, text: str, labelled: bool) -> tuple[Reader, list[str]]:
     """A reader behind the header, by the first separator that gives a column `path`; and the header."""
     headers: list[list[str]] = []
     for separator in _SEPARATORS:
@@ -174,25 +264,25 @@ def _opened(source: str, text: str) -> tuple[Reader, list[str]]:
             header = [name.strip() for name in next((cells for cells in reader if any(cells)), [])]
         except csv.Error:
             continue
-        if "path" in header:
-            _check_header(source, header)
+        if any(map(_is_path, header)):
+            _check_header(source, header, labelled)
             return reader, header
         headers.append(header)
     header = max(headers, key=len, default=[])
-    channels = [name for name in header if name.startswith("path:")]
-    if channels:
-        raise DataError(
-            f"{source}: columns {', '.join(channels)}: one file a channel cannot be read yet; "
-            f"give each image as one file, in a column path"
-        )
     shown = ", ".join(map(_brief, islice(header, 8))) or "none"
     raise DataError(f"{source}: the first line must name the columns path and label; it names {shown}")
 
 
-def _check_header(source: str, header: list[str]) -> None:
-    if "label" not in header:
-        others = [_brief(name) for name in header if name != "path"]
-        hint = did_you_mean("label", others) if others else "path is the only one"
+def _check_header(source: str, header: list[str], labelled: bool) -> None:
+    channels = [name for name in header if name.startswith("path:")]
+    if channels and "path" in header:
+        raise DataError(f"{source}: columns path and {_brief(channels[0])}; keep path, or one a channel")
+    unnamed = [name for name in channels if not name.removeprefix("path:").strip()]
+    if unnamed:
+        raise DataError(f"{source}: column path: names no channel; write path:dapi or the like")
+    if labelled and "label" not in header:
+        others = [_brief(name) for name in header if not _is_path(name)]
+        hint = did_you_mean("label", others) if others else f"there is only {_brief(header[0])}"
         raise DataError(f"{source}: no column label; {hint}")
     twice = sorted({name for name in header if name and header.count(name) > 1})
     if twice:
@@ -235,11 +325,12 @@ def _is_file(root: Path, name: str) -> bool:
         return False
 
 
-def _missing(source: str, missing: dict[str, int], total: int) -> str:
-    first = min(missing, key=lambda name: missing[name])
-    more = f"; {len(missing)} of {total} are missing" if len(missing) > 1 else ""
+def _missing(source: str, rows: list[_Row], missing: dict[str, int], root: Path) -> str:
+    row = min((row for row in rows if row.name in missing), key=lambda row: row.line)
+    first = next(file for file in row.files if not _is_file(root, file))
+    more = f"; {len(missing)} of {len(rows)} are missing" if len(missing) > 1 else ""
     return (
-        f"{source}, line {missing[first]}: no such file: {_brief(first)}{more}; paths are relative to "
+        f"{source}, line {row.line}: no such file: {_brief(first)}{more}; paths are relative to "
         f"the CSV's folder; --allow-unreadable leaves missing files out"
     )
 

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sightline.base import DataError, Finding, did_you_mean
+from sightline.imaging import Depth, Values
 
 Part = Literal["train", "val", "test"]
 PARTS: tuple[Part, ...] = ("train", "val", "test")
@@ -33,7 +34,7 @@ class ImageSet:
     classes: tuple[str, ...]
     """Class names in order; the order is the network's, and travels with it."""
     channels: int
-    """1 if every image is grey, else 3."""
+    """1 if every image is grey, 3 if any is of colour; or how many channels each of them has."""
     sizes: NDArray[np.int32]
     """(N, 2): height and width of each image."""
     digests: tuple[str, ...]
@@ -44,8 +45,16 @@ class ImageSet:
     """The folder `names` are relative to; None where images are held in `pixels`."""
     file: Path | None = None
     """What was opened, where it is neither `root` nor embedded: a CSV, or a file or folder of arrays."""
-    pixels: NDArray[np.uint8] | None = dataclasses.field(default=None, repr=False)
+    pixels: Values | None = dataclasses.field(default=None, repr=False)
     """(N, C, H, W) of an embedded set or a file of arrays; None where images are files."""
+    depth: Depth = "uint8"
+    """How values are kept; the same in every image."""
+    pages: str = ""
+    """Of files of several pages or frames, which were meant: as of `decode_array`."""
+    more_files: tuple[tuple[str, ...], ...] | None = dataclasses.field(default=None, repr=False)
+    """Where each channel of an image is a file of its own: the files after the first, which is in `names`."""
+    channel_names: tuple[str, ...] = ()
+    """What the channels are called, where a CSV names them."""
     groups: tuple[str, ...] | None = None
     """What each image belongs to (a patient, a plate): a split keeps a group together. None of no groups."""
     grouped_by: str | None = None
@@ -64,6 +73,7 @@ class ImageSet:
         counts = {len(self.targets), len(self.sizes), len(self.digests), len(self.parts), len(self.names)}
         counts |= set() if self.groups is None else {len(self.groups)}
         counts |= {len(cells) for cells in self.columns.values()}
+        counts |= set() if self.more_files is None else {len(self.more_files)}
         assert len(counts) == 1, f"arrays of different lengths: {counts}"
         assert (self.root is None) != (self.pixels is None)
 
@@ -74,9 +84,16 @@ class ImageSet:
         return (int(first[0]), int(first[1])) if (self.sizes == first).all() else None
 
     def path(self, index: int) -> Path:
-        """The file of an image."""
+        """The file of an image; of one file a channel, the first."""
         assert self.root is not None
         return self.root / self.names[index]
+
+    def source_of(self, index: int) -> Path | tuple[Path, ...]:
+        """What an image is read from: its file, or its files where each channel has one."""
+        if self.more_files is None:
+            return self.path(index)
+        assert self.root is not None
+        return (self.path(index), *(self.root / name for name in self.more_files[index]))
 
     @property
     def location(self) -> str:
@@ -101,6 +118,7 @@ class ImageSet:
             pixels=None if self.pixels is None else self.pixels[indices],
             groups=None if self.groups is None else tuple(self.groups[i] for i in indices),
             columns={name: tuple(cells[i] for i in indices) for name, cells in self.columns.items()},
+            more_files=None if self.more_files is None else tuple(self.more_files[i] for i in indices),
         )
 
     def with_classes(self, classes: tuple[str, ...]) -> ImageSet:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import hashlib
 import json
 import os
@@ -23,17 +24,22 @@ import PIL
 from numpy.typing import NDArray
 
 from sightline.base import StorageError, cache_folder, write_text
-from sightline.imaging import ImageRecord, read_record
+from sightline.imaging import Depth, ImageRecord, read_record
 from sightline.machine import usable_cores, worker_pool
 
 Progress = Callable[[str, int, int], None]
 """Called with what is being done, how many are done, how many there are."""
 
-_FORMAT = 3
+_FORMAT = 4
 """Of the index. Raise it with every change in what `read_record` says of a file, as when it reads more."""
 
-_COLUMNS = ("names", "bytes", "modified_ns", "heights", "widths", "channels", "digests", "errors")
+_COLUMNS = (
+    "names", "bytes", "modified_ns", "heights", "widths", "channels", "depths", "digests", "errors"
+)  # fmt: skip
 """Of the index, each with one entry a file."""
+
+DEPTHS: tuple[Depth, ...] = ("uint8", "uint16", "float32")
+"""How values may be kept, from the least."""
 
 _PARALLEL_FROM = 2_000
 _CHUNK = 256
@@ -45,8 +51,10 @@ class Records:
 
     sizes: NDArray[np.int32]
     """(N, 2): height and width in pixels, after EXIF orientation; 0 where unreadable."""
-    channels: NDArray[np.int8]
-    """(N,) 1 for grey, 3 for colour; 0 where unreadable."""
+    channels: NDArray[np.int32]
+    """(N,) 1 for grey, 3 for colour, or as many as there are; 0 where unreadable."""
+    depths: NDArray[np.int8]
+    """(N,) places in `DEPTHS`."""
     digests: list[str]
     """Of each file's bytes; empty where the machine, not the file, is at fault."""
     errors: list[str]
@@ -64,7 +72,12 @@ class _Index:
 
 
 def read_records(
-    root: Path, names: list[str], progress: Progress | None = None, *, listed_in: Path | None = None
+    root: Path,
+    names: list[str],
+    progress: Progress | None = None,
+    *,
+    listed_in: Path | None = None,
+    pages: str = "",
 ) -> Records:
     """Read and decode every file, or recall it where size and modification time are as they were.
 
@@ -73,12 +86,14 @@ def read_records(
         names: Paths relative to it; unique.
         progress: Told how far it is.
         listed_in: The file that lists them, if one does: it has an index of its own.
+        pages: Of files of several pages or frames, as of `decode_array`; each has an index of its own.
 
     Returns:
         One entry a file, in the order of `names`.
     """
     of = str((listed_in or root).resolve())
-    path = cache_folder("index") / f"{hashlib.blake2b(os.fsencode(of), digest_size=16).hexdigest()}.json"
+    key = os.fsencode(of) + (f"\0{pages}".encode() if pages else b"")
+    path = cache_folder("index") / f"{hashlib.blake2b(key, digest_size=16).hexdigest()}.json"
     inside = os.path.join(root, "")  # noqa: PTH118  -- joining paths takes as long as all the rest here
     stamps = np.array([_stamp(inside + name) for name in names], dtype=np.int64).reshape(-1, 2)
     known = _load(path)
@@ -87,7 +102,7 @@ def read_records(
     recalled = np.flatnonzero(rows >= 0)
     recalled = recalled[(known.stamps[rows[recalled]] == stamps[recalled]).all(axis=1)]
     missing = np.delete(np.arange(len(names)), recalled).tolist()
-    read = list(_read_all([root / names[i] for i in missing], progress))
+    read = list(_read_all([root / names[i] for i in missing], pages, progress))
     index = _Index(
         names=names,
         stamps=stamps,
@@ -109,23 +124,27 @@ def _merged(
     """One entry a file: at `recalled` what `known` has in `rows`, at `missing` what was read."""
     total = len(recalled) + len(missing)
     sizes = np.zeros((total, 2), dtype=np.int32)
-    channels = np.zeros(total, dtype=np.int8)
+    channels = np.zeros(total, dtype=np.int32)
+    depths = np.zeros(total, dtype=np.int8)
     digests, errors = [""] * total, [""] * total
     sizes[recalled], channels[recalled] = known.sizes[rows], known.channels[rows]
+    depths[recalled] = known.depths[rows]
     for i, row in zip(recalled.tolist(), rows.tolist(), strict=True):
         digests[i], errors[i] = known.digests[row], known.errors[row]
     for i, record in zip(missing, read, strict=True):
         sizes[i], channels[i] = (record.height, record.width), record.channels
+        depths[i] = DEPTHS.index(record.depth)
         digests[i], errors[i] = record.digest, record.error
-    return Records(sizes=sizes, channels=channels, digests=digests, errors=errors)
+    return Records(sizes=sizes, channels=channels, depths=depths, digests=digests, errors=errors)
 
 
-def _read_all(paths: list[Path], progress: Progress | None) -> Iterable[ImageRecord]:
+def _read_all(paths: list[Path], pages: str, progress: Progress | None) -> Iterable[ImageRecord]:
+    read = functools.partial(read_record, pages=pages)
     if len(paths) < _PARALLEL_FROM or usable_cores() == 1:
-        yield from _counted(map(read_record, paths), len(paths), progress)
+        yield from _counted(map(read, paths), len(paths), progress)
         return
     with worker_pool() as pool:
-        yield from _counted(pool.map(read_record, paths, chunksize=_CHUNK), len(paths), progress)
+        yield from _counted(pool.map(read, paths, chunksize=_CHUNK), len(paths), progress)
 
 
 def _counted(records: Iterable[ImageRecord], total: int, progress: Progress | None) -> Iterable[ImageRecord]:
@@ -154,6 +173,7 @@ def _save(path: Path, index: _Index) -> None:
         records.sizes[kept, 0].tolist(),
         records.sizes[kept, 1].tolist(),
         records.channels[kept].tolist(),
+        records.depths[kept].tolist(),
         [records.digests[i] for i in kept],
         [records.errors[i] for i in kept],
     )
@@ -177,13 +197,14 @@ def _parsed(content: dict[str, Any]) -> _Index:
     columns = [content[column] for column in _COLUMNS]
     if len({len(column) for column in columns}) != 1:
         raise ValueError("columns of different lengths")
-    names, file_sizes, modified, heights, widths, channels, digests, errors = columns
+    names, file_sizes, modified, heights, widths, channels, depths, digests, errors = columns
     return _Index(
         names=names,
         stamps=np.array([file_sizes, modified], dtype=np.int64).T,
         records=Records(
             sizes=np.array([heights, widths], dtype=np.int32).T,
-            channels=np.array(channels, dtype=np.int8),
+            channels=np.array(channels, dtype=np.int32),
+            depths=np.array(depths, dtype=np.int8),
             digests=digests,
             errors=errors,
         ),

@@ -54,7 +54,7 @@ _CIFAR_PIXELS = 3 * 32 * 32
 
 
 def open_file(
-    source: str, path: Path, training: bool, allow_unreadable: bool, progress: Progress | None
+    source: str, path: Path, training: bool, allow_unreadable: bool, pages: str, progress: Progress | None
 ) -> ImageSet:
     """Open a set that is one file; arguments as of `open_images`.
 
@@ -64,7 +64,7 @@ def open_file(
     ending = path.suffix.lower()
     if path.is_file():
         if ending in _CSV_ENDINGS:
-            return open_csv(source, path, training, allow_unreadable, progress)
+            return open_csv(source, path, training, allow_unreadable, pages, progress)
         if ending == ".npz":
             return open_npz(source, path, training)
         if _IDX.fullmatch(path.name) or _CIFAR.fullmatch(path.name):

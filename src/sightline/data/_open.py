@@ -13,6 +13,7 @@ import numpy as np
 from sightline.base import DataError, Finding, did_you_mean, shown
 from sightline.data._image_set import ImageSet
 from sightline.data._index import Progress, read_records
+from sightline.data._kinds import common_kind, without
 from sightline.data._layouts import open_file, open_folder_of_arrays, other_layouts
 from sightline.data._places import (
     MAX_UNREADABLE,
@@ -23,7 +24,7 @@ from sightline.data._places import (
     unreadable,
     unreadable_classes,
 )
-from sightline.imaging import DIGITS_NOTE, EXTENSIONS, digits
+from sightline.imaging import DIGITS_NOTE, EXTENSIONS, check_pages, digits
 
 EMBEDDED = ("digits",)
 """Names of the sets that need no file."""
@@ -34,6 +35,7 @@ def open_images(
     *,
     training: bool = True,
     allow_unreadable: bool = False,
+    pages: str = "",
     progress: Progress | None = None,
 ) -> ImageSet:
     """Open a set of labelled images.
@@ -49,19 +51,24 @@ def open_images(
             have every class, and up to 1 % of the files may be unreadable, but not all of a class.
             Otherwise none may be.
         allow_unreadable: Allow any number of unreadable files. They are left out, named and counted in
-            `findings`, never replaced; so is a class that is left with none.
+            `findings`, never replaced; so is a class that is left with none. An image of another depth, or
+            with other channels, than most is as one that is unreadable.
+        pages: Of files of several pages or frames, which are meant: as of `decode_array`. Without it such a
+            file is unreadable.
         progress: Told how far reading is.
 
     Raises:
+        ArgumentError: if `pages` says none.
         DataError: if there is no such set, it has no images or only one class, a class of one part is
             missing from train, a folder beside train is no part, a folder cannot be listed, or too many
             files are unreadable.
     """
+    check_pages(pages)
     path = Path(source)
     if path.is_dir():
-        return _open_folder(str(source), path, training, allow_unreadable, progress)
+        return _open_folder(str(source), path, training, allow_unreadable, pages, progress)
     if path.exists():
-        return open_file(str(source), path, training, allow_unreadable, progress)
+        return open_file(str(source), path, training, allow_unreadable, pages, progress)
     if str(source) in EMBEDDED:
         return _open_digits()
     hint = "" if os.sep in str(source) else f"; of the embedded sets, {did_you_mean(str(source), EMBEDDED)}"
@@ -93,7 +100,7 @@ def _open_digits() -> ImageSet:
 
 
 def _open_folder(
-    source: str, root: Path, training: bool, allow_unreadable: bool, progress: Progress | None
+    source: str, root: Path, training: bool, allow_unreadable: bool, pages: str, progress: Progress | None
 ) -> ImageSet:
     listed, others, folders, again = _list_files(source, root)
     if not listed:
@@ -109,7 +116,9 @@ def _open_folder(
     first = dict(zip(reversed(within), reversed(names), strict=True))
     has_parts = _has_parts(source, list(first), training)
     place_of = {folder: _place(source, first[folder], has_parts) for folder in dict.fromkeys(within)}
-    records = read_records(root, listed, progress)
+    records = read_records(root, listed, progress, pages=pages)
+    kind, strays = common_kind(records)
+    records = without(records, strays)
     problems = [
         error if name == listed[i] else "its name is not valid UTF-8; rename it"
         for i, (name, error) in enumerate(zip(names, records.errors, strict=True))
@@ -147,7 +156,9 @@ def _open_folder(
         names=tuple(names[i] for i in good),
         targets=np.array([position[label] for _, label in places], dtype=np.int64),
         classes=classes,
-        channels=int(records.channels[good].max()),
+        channels=kind.channels,
+        depth=kind.depth,
+        pages=pages,
         sizes=records.sizes[good],
         digests=tuple(records.digests[i] for i in good),
         parts=tuple(part for part, _ in places),

@@ -37,4 +37,4 @@ def choose_sizes(
     )
     kept = own is not None and own[0] <= size[0] and own[1] <= size[1] and keeps_shape
     canvas = own if own is not None and kept else size
-    return Canvas(*canvas, images.channels), size
+    return Canvas(*canvas, images.channels, images.depth, images.pages), size

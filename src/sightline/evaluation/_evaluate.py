@@ -34,6 +34,7 @@ def evaluate(
     data: str | None = None,
     *,
     allow_unreadable: bool = False,
+    pages: str | None = None,
     device: str = "auto",
     batch_size: int = 128,
     belongings: Belongings = Belongings(),  # noqa: B008  -- frozen
@@ -49,6 +50,7 @@ def evaluate(
         model: A run folder, a model file, or `NAME@FILE`.
         data: What to judge it on; of a run, what it was trained on by default.
         allow_unreadable: Leave unreadable files out instead of refusing.
+        pages: Of files of several pages or frames, as of `open_images`; as in training where None.
         device: Where to compute.
         batch_size: Images at a time.
         belongings: Of weights that came alone: their classes and preprocessing.
@@ -60,7 +62,12 @@ def evaluate(
         ModelFileError: if the model cannot be read.
     """
     candidate, choice = choose(
-        model, data, allow_unreadable=allow_unreadable, belongings=belongings, progress=progress
+        model,
+        data,
+        allow_unreadable=allow_unreadable,
+        pages=pages,
+        belongings=belongings,
+        progress=progress,
     )
     return candidate.judge(choice, device=device, batch_size=batch_size, progress=progress)
 
@@ -147,7 +154,7 @@ class Candidate:
         """A network that meets some images.
 
         Raises:
-            DataError: if they have a class that it does not know.
+            DataError: if they have a class that it does not know, or are of another depth.
             ModelFileError: if it has no weights.
         """
         assumed: tuple[Finding, ...] = ()
@@ -156,6 +163,7 @@ class Candidate:
             header, assumed = assumed_header(resolved, belongings, images.classes)
         elif belongings.given:
             raise ArgumentError(f"{resolved.spec} carries its own classes and preprocessing")
+        _check_kind(images, header)
         images = images.with_classes(header.classes)
         return cls(
             resolved=resolved,
@@ -187,15 +195,20 @@ def choose(
     *,
     allow_unreadable: bool,
     progress: Progress | None,
+    pages: str | None = None,
     belongings: Belongings = Belongings(),  # noqa: B008  -- frozen
 ) -> tuple[Candidate, Choice]:
     """A trained network, and the images that `evaluate` judges it by; arguments and errors as there."""
     resolved = resolve(model)
     run = run_of(resolved)
+    if pages is None:
+        pages = "" if resolved.header is None else resolved.header.pages
     if data is not None:
-        images = open_images(data, training=False, allow_unreadable=allow_unreadable, progress=progress)
+        images = open_images(
+            data, training=False, allow_unreadable=allow_unreadable, pages=pages, progress=progress
+        )
     elif run is not None:
-        images = _images_of(run, allow_unreadable, progress)
+        images = _images_of(run, allow_unreadable, pages, progress)
         split = None if resolved.header is None else resolved.header.split
         images = images if split is None or split.fold is None else fold_images(images)
     else:
@@ -213,7 +226,7 @@ def run_of(resolved: ResolvedModel) -> RunFolder | None:
     return RunFolder.open(resolved.path.parent)
 
 
-def _images_of(run: RunFolder, allow_unreadable: bool, progress: Progress | None) -> ImageSet:
+def _images_of(run: RunFolder, allow_unreadable: bool, pages: str, progress: Progress | None) -> ImageSet:
     """The images a run was trained on, from wherever it is called."""
     recorded = run.read_args().get("data")
     if not isinstance(recorded, dict) or "source" not in recorded:
@@ -221,7 +234,9 @@ def _images_of(run: RunFolder, allow_unreadable: bool, progress: Progress | None
     location = str(recorded.get("location", recorded["source"]))
     if location not in EMBEDDED and not Path(location).exists():
         raise DataError(f"the images of {run.path} are no longer at {location}; give DATA")
-    images = open_images(location, training=False, allow_unreadable=allow_unreadable, progress=progress)
+    images = open_images(
+        location, training=False, allow_unreadable=allow_unreadable, pages=pages, progress=progress
+    )
     return dataclasses.replace(images, source=str(recorded["source"]))
 
 
@@ -355,6 +370,20 @@ def _changed(images: ImageSet) -> Finding:
         why="they are judged as another set, and the score is not the run's own",
         do="bring the images back as they were, or give DATA",
     )
+
+
+def _check_kind(images: ImageSet, header: ModelHeader) -> None:
+    """Whether images are such as a network was trained on, or can be made so without changing a value."""
+    if images.depth != header.depth:
+        raise DataError(
+            f"{images.source} holds {images.depth} images, and the network was trained on {header.depth} "
+            "ones; no value is changed to fit: give images as they were in training"
+        )
+    channels = header.architecture.in_channels
+    if images.channels != channels and {images.channels, channels} != {1, 3}:
+        raise DataError(
+            f"{images.source} has images of {images.channels} channels, and the network takes {channels}"
+        )
 
 
 def _other_channels(images: ImageSet, count: int, in_channels: int) -> tuple[Finding, ...]:

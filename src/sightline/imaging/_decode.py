@@ -1,8 +1,9 @@
 """Files to pixels, without torch and without losing anything in silence.
 
 Stated rules: EXIF orientation is applied; 1-bit becomes 0 and 255; a palette is looked up; transparency is
-laid on white; CMYK, YCbCr, HSV and LAB become sRGB; grey stays one channel. A file deeper than 8 bits, or
-with several pages or frames, is refused by name.
+laid on white; CMYK, YCbCr, HSV and LAB become sRGB; grey stays one channel. A file of more than 8 bits, or of
+other than 1 or 3 channels, keeps them: `_deep` has its rules. Of several pages or frames, none is taken
+before it is said which.
 """
 
 from __future__ import annotations
@@ -13,24 +14,43 @@ import io
 import struct
 import warnings
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 
+from sightline.imaging._deep import (
+    MAX_VALUES,
+    Depth,
+    Values,
+    choose_pages,
+    depth_of,
+    is_fits,
+    is_tiff,
+    narrowed,
+    netpbm_maximum,
+    read_fits,
+    read_jpeg2000,
+    read_netpbm,
+    read_png,
+    read_tiff,
+    tiff_tells_pages,
+    turned,
+)
+from sightline.imaging._faults import LackingExtraError, UnreadableImageError, broken
+
 EXTENSIONS = frozenset(
-    (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm", ".pbm", ".jp2")
+    f".{ending}"
+    for endings in ("jpg jpeg png bmp gif tif tiff webp", "ppm pgm pbm pfm jp2 fits fit fts")
+    for ending in endings.split()
 )
 """Name endings, in lower case, of files that are taken for images."""
 
 _GREY_MODES = ("1", "L", "LA", "La")
 _DEEP_MODES = ("I", "F")
 _CODESTREAM = b"\xff\x4f\xff\x51"  # of JPEG 2000: the markers SOC and SIZ
-_MAX_PIXELS = 178_956_970  # Pillow's own limit, above which a file may be a decompression bomb
-
-
-class UnreadableImageError(ValueError):
-    """An image file cannot be used; the text says why, without the file's name."""
+_LUMA = np.array([299, 587, 114]) / 1000  # ITU-R 601
+_NAMED = {"uint8": "8 bits", "uint16": "9 to 16 bits", "float32": "floating-point values"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,22 +61,32 @@ class ImageRecord:
     """Pixels, after EXIF orientation; 0 where unreadable."""
     height: int
     channels: int
-    """1 for grey, 3 for colour; 0 where unreadable."""
+    """1 for grey, 3 for colour, or what a deeper or scientific file holds; 0 where unreadable."""
     digest: str
     """BLAKE2b-128 of the file's bytes, hexadecimal; empty where the machine, not the file, is at fault."""
     error: str
     """Why the file cannot be read; empty where it can."""
+    depth: Depth = "uint8"
+    """How its values are kept."""
 
 
-def read_record(path: Path) -> ImageRecord:
-    """Read a file whole, decode it, and say what it is. Never raises for a bad file."""
+def read_record(path: Path, pages: str = "") -> ImageRecord:
+    """Read a file whole, decode it, and say what it is. Never raises for a bad file.
+
+    Args:
+        path: The file.
+        pages: As of `decode_array`.
+    """
     try:
         content = path.read_bytes()
     except OSError as error:
         return ImageRecord(0, 0, 0, "", error.strerror or "cannot be read")
     digest = hashlib.blake2b(content, digest_size=16).hexdigest()
     try:
-        image = _open(content)
+        image = _open(content, pages)
+        if not isinstance(image, Image.Image):
+            height, width, channels = image.shape
+            return ImageRecord(width, height, channels, digest, "", depth_of(image))
         whole = image.size
         drafted = image.draft(None, (64, 64))  # still reads every byte of a JPEG, at an eighth of its cost
         decoded, exchanged = _oriented(image)
@@ -66,82 +96,227 @@ def read_record(path: Path) -> ImageRecord:
             whole = (whole[1], whole[0])
         channels = 1 if _is_grey(decoded) else 3
     except UnreadableImageError as error:
-        short_of_memory = isinstance(error.__cause__, MemoryError)
-        return ImageRecord(0, 0, 0, "" if short_of_memory else digest, str(error))
+        of_machine = isinstance(error, LackingExtraError) or isinstance(error.__cause__, MemoryError)
+        return ImageRecord(0, 0, 0, "" if of_machine else digest, str(error))
     return ImageRecord(*whole, channels, digest, "")
 
 
-def decode(source: Path | bytes, channels: int, at_least: tuple[int, int] | None = None) -> Image.Image:
-    """Decode an image.
+def decode(
+    source: Path | bytes, channels: int, at_least: tuple[int, int] | None = None, pages: str = ""
+) -> Image.Image:
+    """Decode an 8-bit image.
 
     Args:
         source: A file, or a file's content.
         channels: 1 for grey (ITU-R 601 luma of a colour image), 3 for sRGB (a grey image repeated).
         at_least: Allow a JPEG to be decoded at 1/2, 1/4 or 1/8 scale, not below this (width, height).
+        pages: As of `decode_array`.
 
     Returns:
         An 8-bit Pillow image of mode `L` or `RGB`.
 
     Raises:
-        UnreadableImageError: if the file is broken, deeper than 8 bits, or has several frames.
+        UnreadableImageError: if the file is broken, deeper than 8 bits, of other than 1 or 3 channels, or has
+            several frames and `pages` is empty.
     """
-    try:
-        content = source if isinstance(source, bytes) else source.read_bytes()
-    except OSError as error:
-        raise UnreadableImageError(error.strerror or "cannot be read") from error
-    image = _open(content)
+    image = decode_any(source, at_least, pages)
+    if not isinstance(image, Image.Image):
+        values = of_channels(_of_depth(image, "uint8"), channels)
+        return Image.fromarray(values[:, :, 0] if channels == 1 else values)
+    return flat(image, "L" if channels == 1 else "RGB")
+
+
+def decode_any(
+    source: Path | bytes, at_least: tuple[int, int] | None = None, pages: str = ""
+) -> Image.Image | Values:
+    """Decode a file of any kind.
+
+    Args:
+        source: A file, or a file's content.
+        at_least: As of `decode`.
+        pages: As of `decode_array`.
+
+    Returns:
+        Of one 8-bit picture a Pillow image of any 8-bit mode; of anything else (H, W, C), as stored.
+
+    Raises:
+        UnreadableImageError: if the file is broken, or has several pages and `pages` is empty.
+    """
+    image = _open(_content(source), pages)
+    if not isinstance(image, Image.Image):
+        return image
     if at_least is not None and image.format in ("JPEG", "MPO"):
         if _exchanges_sides(image):
             at_least = (at_least[1], at_least[0])
         image.draft(None, at_least)
-    return _flat(_oriented(image)[0], "L" if channels == 1 else "RGB")
+    return _oriented(image)[0]
 
 
-def decode_array(source: Path | bytes, channels: int) -> NDArray[np.uint8]:
-    """Decode an image to an array. As `decode`; -> (H, W, C) uint8."""
-    array = np.asarray(decode(source, channels))
-    return array[:, :, None] if array.ndim == 2 else array
+def decode_array(
+    source: Path | bytes, channels: int | None = None, depth: Depth | None = None, pages: str = ""
+) -> Values:
+    """Decode an image to an array, at its full depth.
+
+    Args:
+        source: A file, or a file's content.
+        channels: How many are wanted: colour becomes grey by ITU-R 601 luma, and grey colour by repeating it;
+            nothing else becomes anything else. None for those the file has.
+        depth: Which is wanted; an image of another is refused. None for the file's own.
+        pages: Of a file of several pages or frames: `first`, `max` (the largest value of each pixel),
+            `channels` (each page a channel, or three), or a number from 1.
+
+    Returns:
+        (H, W, C) uint8, uint16 or float32, as stored.
+
+    Raises:
+        UnreadableImageError: if the file is broken, of another depth, its channels cannot be made into those
+            wanted, or it has several pages and `pages` is empty.
+    """
+    image = decode_any(source, pages=pages)
+    if isinstance(image, Image.Image):
+        wanted = channels if channels in (1, 3) else 1 if _is_grey(image) else 3
+        pixels = np.asarray(flat(image, "L" if wanted == 1 else "RGB"))
+        image = pixels[:, :, None] if pixels.ndim == 2 else pixels
+    return of_channels(_of_depth(image, depth), channels)
 
 
-def _open(content: bytes) -> Image.Image:
+def _content(source: Path | bytes) -> bytes:
+    try:
+        return source if isinstance(source, bytes) else source.read_bytes()
+    except OSError as error:
+        raise UnreadableImageError(error.strerror or "cannot be read") from error
+
+
+def _of_depth(values: Values, depth: Depth | None) -> Values:
+    if depth is not None and depth_of(values) != depth:
+        raise UnreadableImageError(
+            f"holds {_NAMED[depth_of(values)]} a channel, and {_NAMED[depth]} are expected; "
+            "no value is changed to fit"
+        )
+    return values
+
+
+def of_channels(values: Values, channels: int | None) -> Values:
+    """An array with as many channels as are wanted: as of `decode_array`. (H, W, C) -> (H, W, channels).
+
+    Raises:
+        UnreadableImageError: if it cannot be.
+    """
+    have = values.shape[2]
+    if channels in (None, have):
+        return values
+    if (have, channels) == (1, 3):
+        return np.repeat(values, 3, axis=2)
+    if (have, channels) == (3, 1) and values.dtype == np.uint8:
+        return np.asarray(Image.fromarray(np.ascontiguousarray(values)).convert("L"))[:, :, None]
+    if (have, channels) == (3, 1):
+        luma = values @ _LUMA
+        whole = np.rint(luma) if values.dtype.kind == "u" else luma
+        return whole.astype(values.dtype)[:, :, None]
+    raise UnreadableImageError(f"has {have} channel{'s' * (have > 1)}, and {channels} are expected")
+
+
+def _open(content: bytes, pages: str = "") -> Image.Image | Values:
+    """A file of one 8-bit picture as Pillow opens it, its pixels not read yet; any other as an array."""
     if not content:
         raise UnreadableImageError("the file is empty")
     if content.startswith(b"version https://git-lfs"):
         raise UnreadableImageError("a Git LFS pointer, not the image itself")
+    if is_fits(content):
+        return read_fits(content, pages)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             image = Image.open(io.BytesIO(content))
     except Image.DecompressionBombError as error:
-        raise UnreadableImageError(
-            f"claims more than {_MAX_PIXELS:,} pixels, a decompression bomb"
-        ) from error
+        raise UnreadableImageError(f"claims more than {MAX_VALUES:,} pixels, a decompression bomb") from error
     except (UnidentifiedImageError, OSError, SyntaxError, ValueError, struct.error) as error:
-        raise UnreadableImageError("not an image, or its header is broken") from error
-    if image.width * image.height > _MAX_PIXELS:
+        if is_tiff(content):
+            return read_tiff(content, pages)
+        said = "" if isinstance(error, UnidentifiedImageError) else f" ({' '.join(str(error).split())[:200]})"
+        raise UnreadableImageError(f"not an image, or its header is broken{said}") from error
+    if image.width * image.height > MAX_VALUES:
         raise UnreadableImageError(f"claims {image.width}x{image.height} pixels, a decompression bomb")
-    try:
-        frames = getattr(image, "n_frames", 1)
-    except Exception as error:  # counting frames walks the file, and a broken one fails in any way
-        raise UnreadableImageError(f"broken or truncated ({type(error).__name__}: {error})") from error
-    if frames > 1 and image.format != "MPO":  # a phone's MPO carries a preview after its one picture
-        raise UnreadableImageError(f"has {frames} pages or frames; which one is meant cannot be said yet")
-    depth = _bits(image, content)
-    if depth > 8:
-        raise UnreadableImageError(f"{depth} bits a channel; only 8 can be read yet, and none is thrown away")
+    if image.format == "TIFF" and _is_scientific(image):
+        return read_tiff(content, pages)
+    count = _frames(image)
+    if count > 1 and image.format == "TIFF" and tiff_tells_pages(content):
+        return read_tiff(content, pages)
+    if count > 1:
+        return _of_frames(image, count, pages)
+    if pages.isdigit() and int(pages) > 1:
+        raise UnreadableImageError(f"has 1 page; --pages says {pages}")
+    if _bits(image, content) > 8:
+        return turned(_deep(image, content), _orientation(image))
     return image
+
+
+def _is_scientific(image: Image.Image) -> bool:
+    """Whether a TIFF holds what Pillow would cut or drop: more than 8 bits, or channels without a meaning."""
+    tags: Any = image.tag_v2  # type: ignore[attr-defined]
+    bits = tags.get(258, (1,))
+    deepest = max(bits) if isinstance(bits, tuple) else int(bits)
+    return deepest > 8 or any(kind not in (1, 2) for kind in tags.get(338, ()))
+
+
+def _frames(image: Image.Image) -> int:
+    """How many pages or frames there are to choose from."""
+    if image.format == "MPO":  # a phone's carries a preview after its one picture
+        return 1
+    try:
+        frames: int = getattr(image, "n_frames", 1)
+    except Exception as error:  # counting frames walks the file, and a broken one fails in any way
+        raise broken(error) from error
+    return frames
+
+
+def _of_frames(image: Image.Image, count: int, pages: str) -> Values:
+    """The chosen of several 8-bit frames; grey if every one of them is."""
+
+    def read(k: int) -> Values:
+        try:
+            image.seek(k)
+        except Exception as error:  # a broken file fails in any way
+            raise broken(error) from error
+        return np.asarray(flat(_oriented(image)[0], "RGB"))
+
+    values = choose_pages(pages, count, read)
+    triples = values.reshape(*values.shape[:2], -1, 3)
+    if (triples == triples[..., :1]).all():
+        return np.ascontiguousarray(triples[..., 0])
+    return values
+
+
+def _deep(image: Image.Image, content: bytes) -> Values:
+    """The array of a file of more than 8 bits that is no TIFF."""
+    if image.format == "JPEG2000" and image.mode not in ("I;16", "I;16L", "I;16B"):
+        try:
+            return read_jpeg2000(content)
+        except UnreadableImageError:
+            raise
+        except Exception as error:
+            raise broken(error) from error
+    if image.format == "PPM" and image.mode != "F":
+        return read_netpbm(content)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            if image.format == "PNG":
+                return read_png(content, image)
+            image.load()
+            return narrowed(np.asarray(image)[:, :, None])
+    except UnreadableImageError:
+        raise
+    except Exception as error:  # a decoder may fail in any way on a broken file
+        raise broken(error) from error
 
 
 def _bits(image: Image.Image, content: bytes) -> int:
     """Bits of a channel as stored: Pillow's mode hides them where it cuts to 8 by itself."""
     if image.format == "PNG":
         return content[24]  # IHDR
-    if image.format == "TIFF":
-        bits = image.tag_v2.get(258, (1,))  # type: ignore[attr-defined]
-        return max(bits) if isinstance(bits, tuple) else int(bits)
-    if image.format == "PPM" and content[:2] in (b"P5", b"P6", b"P2", b"P3"):
-        words = [w for line in content[:1024].split(b"\n") for w in line.split(b"#")[0].split()]
-        return int(words[3]).bit_length() if len(words) > 3 and words[3].isdigit() else 8
+    if image.format == "PPM" and netpbm_maximum(content):
+        return 16 if netpbm_maximum(content) > 255 else 8
     if image.format == "JPEG2000":
         return _jpeg2000_bits(content)
     if image.mode.startswith("I;16"):
@@ -178,14 +353,20 @@ def _jpeg2000_bits(content: bytes) -> int:
     return max(((depth & 0x7F) + 1 for depth in depths), default=8)
 
 
-def _exchanges_sides(image: Image.Image) -> bool:
-    """Whether EXIF says that rows are shown as columns."""
+def _orientation(image: Image.Image) -> int:
+    """EXIF's orientation, 1 to 8; 1 where it says nothing."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            return image.getexif().get(0x0112, 1) in (5, 6, 7, 8)
+            orientation = image.getexif().get(0x0112, 1)
+            return orientation if isinstance(orientation, int) else 1
     except Exception:  # broken EXIF says nothing
-        return False
+        return 1
+
+
+def _exchanges_sides(image: Image.Image) -> bool:
+    """Whether EXIF says that rows are shown as columns."""
+    return _orientation(image) in (5, 6, 7, 8)
 
 
 def _oriented(image: Image.Image) -> tuple[Image.Image, bool]:
@@ -195,7 +376,7 @@ def _oriented(image: Image.Image) -> tuple[Image.Image, bool]:
             warnings.simplefilter("ignore")
             image.load()
     except Exception as error:  # a decoder may fail in any way on a broken file: struct, zlib, index...
-        raise UnreadableImageError(f"broken or truncated ({type(error).__name__}: {error})") from error
+        raise broken(error) from error
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -209,12 +390,12 @@ def _is_grey(image: Image.Image) -> bool:
     if image.mode in _GREY_MODES:
         return True
     if image.mode in ("P", "PA"):
-        flat = np.asarray(_flat(image, "RGB"))
-        return bool((flat == flat[:, :, :1]).all())
+        colours = np.asarray(flat(image, "RGB"))
+        return bool((colours == colours[:, :, :1]).all())
     return False
 
 
-def _flat(image: Image.Image, mode: str) -> Image.Image:
+def flat(image: Image.Image, mode: str) -> Image.Image:
     """An opaque image of mode `L` or `RGB`."""
     if image.mode == mode and "transparency" not in image.info:
         return image

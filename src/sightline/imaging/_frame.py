@@ -7,74 +7,129 @@ outermost pixels, so that no foreign colour enters.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from sightline.imaging._decode import decode
+from sightline.imaging._decode import decode, decode_array
+from sightline.imaging._deep import Depth, Values, depth_of
+from sightline.imaging._faults import UnreadableImageError
 
 
 @dataclasses.dataclass(frozen=True)
 class Canvas:
-    """The one size to which images are framed."""
+    """The one size to which images are framed, and what of a file goes on it."""
 
     height: int
     width: int
     channels: int
-    """1 or 3."""
+    """1 for grey, 3 for colour, or any number of measured channels."""
+    depth: Depth = "uint8"
+    """How values are kept; an image of another depth is refused."""
+    pages: str = ""
+    """Of files of several pages or frames: as of `decode_array`."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Framed:
     """An image on a canvas."""
 
-    pixels: NDArray[np.uint8]
-    """(C, H, W) of the canvas."""
+    pixels: Values
+    """(C, H, W) of the canvas, of its depth."""
     size: tuple[int, int]
     """(height, width) of the image before framing."""
     transform: NDArray[np.float32]
     """(3, 3): takes (x, y, 1) of the image to the canvas; pixel i covers [i, i + 1)."""
 
 
-def frame(image: Image.Image, canvas: Canvas) -> Framed:
+def frame(image: Image.Image | Values, canvas: Canvas) -> Framed:
     """Scale an image to fit a canvas, centred; the rest repeats its edge.
 
     Args:
-        image: Mode `L` or `RGB`, agreeing with `canvas.channels`.
-        canvas: Where it goes.
+        image: Mode `L` or `RGB`, or (H, W, C); agreeing with the canvas in channels and depth.
+        canvas: Where it goes. Scaled values are rounded to its depth.
     """
-    scale = min(canvas.width / image.width, canvas.height / image.height)
-    width = max(1, min(canvas.width, round(image.width * scale)))
-    height = max(1, min(canvas.height, round(image.height * scale)))
-    resized = image
-    if (width, height) != image.size:
-        resized = image.resize((width, height), Image.Resampling.BILINEAR)
-    pixels = np.asarray(resized)
-    pixels = pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)
+    whole = image.size if isinstance(image, Image.Image) else (image.shape[1], image.shape[0])
+    scale = min(canvas.width / whole[0], canvas.height / whole[1])
+    width = max(1, min(canvas.width, round(whole[0] * scale)))
+    height = max(1, min(canvas.height, round(whole[1] * scale)))
+    if isinstance(image, Image.Image):
+        resized = image
+        if (width, height) != image.size:
+            resized = image.resize((width, height), Image.Resampling.BILINEAR)
+        pixels = np.asarray(resized)
+        pixels = pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)
+    else:
+        pixels = image.transpose(2, 0, 1)
+        if (width, height) != whole:
+            pixels = np.stack([_resized(channel, width, height) for channel in pixels])
     top, left = (canvas.height - height) // 2, (canvas.width - width) // 2
     if (height, width) != (canvas.height, canvas.width):
         rows, columns = (top, canvas.height - height - top), (left, canvas.width - width - left)
         pixels = np.pad(pixels, ((0, 0), rows, columns), mode="edge")
     transform = np.array(
-        [[width / image.width, 0, left], [0, height / image.height, top], [0, 0, 1]], dtype=np.float32
+        [[width / whole[0], 0, left], [0, height / whole[1], top], [0, 0, 1]], dtype=np.float32
     )
-    return Framed(np.ascontiguousarray(pixels), (image.height, image.width), transform)
+    return Framed(np.ascontiguousarray(pixels), (whole[1], whole[0]), transform)
 
 
-def read_framed(source: Path | bytes, canvas: Canvas, *, reduced: bool = False) -> Framed:
+def _resized(channel: Values, width: int, height: int) -> Values:
+    """One channel, bilinear and antialiased; deeper ones in floating point, rounded where they were whole."""
+    exact = channel if channel.dtype == np.uint8 else channel.astype(np.float32)
+    image = Image.fromarray(np.ascontiguousarray(exact))
+    values: Values = np.asarray(image.resize((width, height), Image.Resampling.BILINEAR))
+    if channel.dtype != np.uint16:
+        return values
+    return np.clip(np.rint(values), 0, 65535).astype(np.uint16)
+
+
+Source = Path | bytes | Sequence[Path]
+"""A file, or a file's content; or the files of one image, each of one channel."""
+
+
+def read_framed(source: Source, canvas: Canvas, *, reduced: bool = False) -> Framed:
     """Decode a file and frame it.
 
     Args:
-        source: A file, or a file's content.
+        source: A file, a file's content, or one file a channel.
         canvas: Where it goes.
         reduced: Allow a JPEG to be decoded at a reduced scale, at least twice the canvas. Faster, and for
             training only: evaluation, prediction and export must see the same pixels.
 
     Raises:
-        UnreadableImageError: as `decode`.
+        UnreadableImageError: as `decode_array`; or if files of one image differ in size.
     """
-    at_least = (2 * canvas.width, 2 * canvas.height) if reduced else None
-    image = decode(source, canvas.channels, at_least)
-    return frame(image, canvas)
+    if not isinstance(source, Path | bytes):
+        return frame(read_channels(source, canvas.depth, canvas.pages), canvas)
+    if canvas.depth == "uint8" and canvas.channels in (1, 3):
+        at_least = (2 * canvas.width, 2 * canvas.height) if reduced else None
+        return frame(decode(source, canvas.channels, at_least, canvas.pages), canvas)
+    return frame(decode_array(source, canvas.channels, canvas.depth, canvas.pages), canvas)
+
+
+def read_channels(files: Sequence[Path], depth: Depth | None = None, pages: str = "") -> Values:
+    """An image of which each channel is a file. -> (H, W, one a file).
+
+    Args:
+        files: One a channel, in order.
+        depth: As of `decode_array`; None for that of the first file.
+        pages: As of `decode_array`.
+
+    Raises:
+        UnreadableImageError: naming the file, as `decode_array`; or if sizes differ.
+    """
+    channels: list[Values] = []
+    for file in files:
+        try:
+            values = decode_array(file, 1, depth, pages)
+        except UnreadableImageError as error:
+            raise UnreadableImageError(f"{file.name}: {error}") from error
+        if channels and values.shape != channels[0].shape:
+            first, own = (f"{v.shape[1]}x{v.shape[0]}" for v in (channels[0], values))
+            raise UnreadableImageError(f"{file.name} is {own}, and {files[0].name} {first}")
+        depth = depth_of(values)
+        channels.append(values)
+    return np.concatenate(channels, axis=2)

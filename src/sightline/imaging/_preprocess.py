@@ -45,10 +45,10 @@ class Preprocessing(nn.Module):
             (bilinear, antialiased).
         mean: Per channel, of values scaled to [0, 1].
         std: Per channel; 1 where a channel is constant.
-        value_range: Stored values that become 0 and 1.
+        value_range: Stored values that become 0 and 1: one pair, or one a channel.
 
     Raises:
-        ArgumentError: if `fit` is unknown or a deviation is not positive.
+        ArgumentError: if `fit` is unknown, a deviation is not positive, or a range is empty.
 
     Shape:
         (N, C, h, w), as stored -> (N, C, height, width) float32.
@@ -56,6 +56,8 @@ class Preprocessing(nn.Module):
 
     mean: Tensor
     std: Tensor
+    low: Tensor
+    scaling: Tensor
 
     def __init__(
         self,
@@ -64,7 +66,7 @@ class Preprocessing(nn.Module):
         fit: Fit,
         mean: Sequence[float],
         std: Sequence[float],
-        value_range: tuple[float, float] = (0.0, 255.0),
+        value_range: tuple[float, float] | Sequence[tuple[float, float]] = (0.0, 255.0),
     ) -> None:
         super().__init__()
         if fit not in get_args(Fit):
@@ -73,8 +75,12 @@ class Preprocessing(nn.Module):
             raise ArgumentError(f"preprocessing: std must be positive; it is {list(std)}")
         self.size = (int(size[0]), int(size[1]))
         self.fit = fit
-        self.value_range = (float(value_range[0]), float(value_range[1]))
-        for name, values in (("mean", mean), ("std", std)):
+        self.value_range = _pairs(value_range)
+        if len(self.value_range) not in (1, len(mean)) or any(low >= high for low, high in self.value_range):
+            raise ArgumentError(f"preprocessing: value_range {value_range} is empty, or not one a channel")
+        lows = [low for low, _ in self.value_range]
+        scaling = [1.0 / (high - low) for low, high in self.value_range]
+        for name, values in (("mean", mean), ("std", std), ("low", lows), ("scaling", scaling)):
             self.register_buffer(name, torch.tensor(list(values)).view(1, -1, 1, 1), persistent=False)
 
     @property
@@ -88,8 +94,7 @@ class Preprocessing(nn.Module):
 
     def scale(self, images: Tensor) -> Tensor:
         """The first half: values to [0, 1] and images to `size`; augmentation comes after it."""
-        low, high = self.value_range
-        x = (images - low).mul_(1.0 / (high - low))
+        x = (images - self.low).mul_(self.scaling)
         if self.fit == "pad":
             rows, columns = self.size[0] - x.shape[2], self.size[1] - x.shape[3]
             sides = (columns // 2, columns - columns // 2, rows // 2, rows - rows // 2)
@@ -118,5 +123,14 @@ class Preprocessing(nn.Module):
             "fit": self.fit,
             "mean": self.mean.flatten().tolist(),
             "std": self.std.flatten().tolist(),
-            "value_range": list(self.value_range),
+            "value_range": [list(pair) for pair in self.value_range]
+            if len(self.value_range) > 1
+            else list(self.value_range[0]),
         }
+
+
+def _pairs(value_range: Any) -> tuple[tuple[float, float], ...]:
+    """One pair, or one a channel; one where all are the same."""
+    pairs = [value_range] if np.ndim(value_range) == 1 else list(value_range)
+    unique = list(dict.fromkeys((float(low), float(high)) for low, high in pairs))
+    return tuple(unique) if len(unique) == 1 else tuple((float(low), float(high)) for low, high in pairs)

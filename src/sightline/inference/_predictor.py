@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,7 +14,7 @@ from torch import Tensor, nn
 from sightline.base import ArgumentError, ModelFileError
 from sightline.blueprint import in_mode
 from sightline.data import Batch, BatchSource
-from sightline.imaging import Canvas, Framed, Preprocessing, UnreadableImageError, read_framed
+from sightline.imaging import Framed, Preprocessing, Source, UnreadableImageError, read_framed, widened
 from sightline.inference._assumed import Belongings, assumed_header
 from sightline.inference._resolve import ResolvedModel, resolve
 from sightline.machine import Plan, choose_device, usable_cores
@@ -62,7 +61,12 @@ class Predictor:
         except (TypeError, ValueError) as error:
             raise ModelFileError(f"the model file's preprocessing is broken: {error}") from error
         self.objective: Objective = make_objective(header.objective, header.objective_settings)
-        self.canvas = Canvas(*header.canvas, self.preprocessing.channels)
+        self.canvas = header.framing
+        if self.canvas.channels != self.preprocessing.channels:
+            raise ModelFileError(
+                f"the model file is broken: its network takes {self.canvas.channels} channels, its "
+                f"preprocessing {self.preprocessing.channels}"
+            )
         self._network = self.plan.place(network)
 
     @property
@@ -81,7 +85,7 @@ class Predictor:
         The network is used in the mode it is in: `measure` and `predict` set evaluation mode.
 
         Shape:
-            (N, C, H, W) uint8 on the canvas -> whatever the network returns.
+            (N, C, H, W) of the canvas, as a batch holds them -> whatever the network returns.
         """
         with torch.inference_mode(), self.plan.autocast():
             x = self.plan.place_images(self.preprocessing(images.to(self.plan.device)))
@@ -117,12 +121,13 @@ class Predictor:
                     each(done)
 
     def predict(
-        self, sources: Iterable[tuple[str, Path | bytes]], batch_size: int = DEFAULT_BATCH
+        self, sources: Iterable[tuple[str, Source]], batch_size: int = DEFAULT_BATCH
     ) -> Iterator[Prediction]:
         """Predict images one batch at a time, in order; an unreadable one is reported, not skipped.
 
         Args:
-            sources: Pairs of what to call an image and its file or content.
+            sources: Pairs of what to call an image, and its file, its content, or its files where each
+                channel has one.
             batch_size: Images at a time.
         """
         self.plan.apply()
@@ -142,7 +147,7 @@ class Predictor:
         rows: Iterator[NDArray[np.float64]] = iter(())
         if framed:
             batch = Batch(
-                images=torch.from_numpy(np.stack([f.pixels for f in framed])),
+                images=torch.from_numpy(widened(np.stack([f.pixels for f in framed]))),
                 targets=torch.full((len(framed),), -1),
                 ids=np.arange(len(framed)),
                 sizes=torch.tensor([f.size for f in framed], dtype=torch.int32),

@@ -22,9 +22,10 @@ from torch import Tensor
 
 from sightline._version import __version__
 from sightline.base import ModelFileError, write_with
+from sightline.imaging import Canvas, Depth
 from sightline.records._tensors import save_tensors
 
-FORMAT = 1
+FORMAT = 2
 HEADER_KEY = "sightline"
 """Where the header is in a safetensors file's metadata."""
 
@@ -74,6 +75,12 @@ class ModelHeader:
     """(height, width) to which an image is framed before preprocessing."""
     preprocessing: dict[str, Any]
     """Arguments of `imaging.Preprocessing`."""
+    depth: Depth = "uint8"
+    """How values of an image are kept."""
+    pages: str = ""
+    """Of files of several pages or frames, which are meant: as of `imaging.decode_array`."""
+    channel_names: tuple[str, ...] = ()
+    """What the channels are called, where that is known."""
     objective: str
     """Its name."""
     objective_settings: dict[str, Any]
@@ -90,6 +97,11 @@ class ModelHeader:
     data: str = ""
     """What the user called the images."""
     versions: dict[str, str] = dataclasses.field(default_factory=dict)
+
+    @property
+    def framing(self) -> Canvas:
+        """The canvas, with all that is to be known to bring a file onto it."""
+        return Canvas(*self.canvas, self.architecture.in_channels, self.depth, self.pages)
 
 
 def versions() -> dict[str, str]:

@@ -49,6 +49,7 @@ class Options:
     seed: int = 0
     split_seed: int = 0
     allow_unreadable: bool = False
+    pages: str = ""
     device: str = "auto"
     precision: str = "auto"
     output: Path | str | None = None
@@ -157,9 +158,9 @@ def chosen_recipe(
         turned = "by quarters" if square else "by halves, for the input is not square"
         words = {"none": "never mirrored", "mirror": "mirrored", "all": f"mirrored and turned {turned}"}
         instead.append(words[options.symmetry])
-    if augmentation.colour and images.channels != 3:
+    if augmentation.colour and (images.channels != 3 or images.depth != "uint8"):
         augmentation = dataclasses.replace(augmentation, colour=0.0)
-        instead.append("no colour jitter, for the images are not RGB")
+        instead.append("no colour jitter, for the images are not 8-bit RGB")
     if start is not None:
         if Path(start).exists():
             start = str(Path(start).resolve())

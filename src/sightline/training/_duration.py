@@ -66,7 +66,7 @@ def decoding_seconds(images: ImageSet, canvas: Canvas) -> float:
     chosen = np.unique(np.linspace(0, len(images) - 1, _PROBED).round().astype(int))
     began = time.perf_counter()
     for index in chosen:
-        read_framed(images.path(int(index)), canvas, reduced=True)
+        read_framed(images.source_of(int(index)), canvas, reduced=True)
     return (time.perf_counter() - began) / len(chosen)
 
 

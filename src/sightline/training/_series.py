@@ -36,6 +36,7 @@ def train_series(
     images, _ = open_split(
         options.data,
         allow_unreadable=options.allow_unreadable,
+        pages=options.pages,
         group_by=options.group_by,
         fold=None if folds is None else (1, count),
         split_seed=options.split_seed,

@@ -27,8 +27,9 @@ from sightline.data import (
     open_batches,
     open_images,
     split_images,
+    value_ranges,
 )
-from sightline.imaging import Canvas, Preprocessing, choose_fit
+from sightline.imaging import PERCENTILES, Canvas, Preprocessing, choose_fit
 from sightline.inference import resolve, starting_weights
 from sightline.machine import Plan, PlanChoice, choose_device, choose_plan, device_name, usable_cores
 from sightline.records import ArchitectureReference, ModelHeader, RunFolder, SplitReference, versions
@@ -91,6 +92,7 @@ def set_up(options: Options, reporter: Reporter) -> Setup:
     images, split = open_split(
         options.data,
         allow_unreadable=options.allow_unreadable,
+        pages=options.pages,
         group_by=options.group_by,
         fold=options.fold,
         split_seed=options.split_seed,
@@ -152,6 +154,7 @@ def open_split(
     data: str,
     *,
     allow_unreadable: bool,
+    pages: str,
     group_by: str | None,
     fold: tuple[int, int] | None,
     split_seed: int,
@@ -159,7 +162,7 @@ def open_split(
     source: str | None = None,
 ) -> tuple[ImageSet, Split]:
     """The images of a run, under the name `source` if one is given, and what each is for."""
-    images = open_images(data, allow_unreadable=allow_unreadable, progress=reporter.progress)
+    images = open_images(data, allow_unreadable=allow_unreadable, pages=pages, progress=reporter.progress)
     if source is not None:
         images = dataclasses.replace(images, source=source)
     images = group_images(images if fold is None else fold_images(images), group_by)
@@ -230,9 +233,11 @@ def _job(
 ) -> Job:
     """A new run under the plainest plan; mean and deviation are those of the images `measured`."""
     device = choose_device(options.device)
-    mean, std = channel_statistics(source, measured)
+    ranges = value_ranges(source, measured)
+    mean, std = channel_statistics(source, measured, ranges)
     fit_rule = choose_fit((draft.canvas.height, draft.canvas.width), draft.size)
-    preprocessing = Preprocessing(size=draft.size, fit=fit_rule, mean=mean, std=std).to(device)
+    preprocessing = Preprocessing(size=draft.size, fit=fit_rule, mean=mean, std=std, value_range=ranges)
+    preprocessing.to(device)
     return Job(
         network=draft.network,
         architecture=architecture,
@@ -301,6 +306,9 @@ def header(
         ),
         classes=images.classes,
         canvas=(canvas.height, canvas.width),
+        depth=canvas.depth,
+        pages=canvas.pages,
+        channel_names=images.channel_names,
         preprocessing=preprocessing.settings(),
         objective=objective.name,
         objective_settings=objective.settings(),
@@ -353,6 +361,8 @@ def _announce(job: Job, images: ImageSet, split: Split, choice: PlanChoice, pace
     note(f"{images.source}: {len(images)} images, {len(images.classes)} classes; {counts} ({split.rule})")
     canvas, own = job.source.canvas, images.one_size
     stored = f"{canvas.width}x{canvas.height}x{images.channels}"
+    if images.depth != "uint8":
+        stored = f"{images.depth} {stored}"
     if own != (canvas.height, canvas.width):
         stored = f"{f'{own[1]}x{own[0]}' if own else 'of many sizes'}, scaled to fit {stored}"
     elif job.preprocessing.fit == "none":
@@ -361,6 +371,9 @@ def _announce(job: Job, images: ImageSet, split: Split, choice: PlanChoice, pace
     given += f"{size[1]}x{size[0]}" if given else ""
     parameters = sum(p.numel() for p in job.network.parameters())
     note(f"{job.architecture.name}: {parameters:,} parameters; images {stored}{given}")
+    if images.depth != "uint8":
+        pairs = "; ".join(f"{low:g} to {high:g}" for low, high in job.preprocessing.value_range)
+        note(f"values: {pairs} become 0 to 1 (percentiles {PERCENTILES[0]} and {PERCENTILES[1]} of train)")
     unequal = imbalance(images, split, recipe)
     if unequal:
         note(unequal)
@@ -385,6 +398,8 @@ def _args(job: Job, images: ImageSet, split: Split, choice: PlanChoice, options:
             "left_out": list(images.left_out),
             "group_by": images.grouped_by,
             "allow_unreadable": options.allow_unreadable,
+            "depth": images.depth,
+            "pages": images.pages,
             "canvas": [job.source.canvas.height, job.source.canvas.width],
             "path": job.source.path,
             "cache_mb": options.cache_mb,

@@ -40,6 +40,7 @@ def set_up_again(run_folder: Path, reporter: Reporter, again: Again) -> Setup:
     images, split = open_split(
         data["location"],
         allow_unreadable=data["allow_unreadable"],
+        pages=data.get("pages", ""),
         group_by=data.get("group_by"),
         fold=(fold[0], fold[1]) if fold else None,
         split_seed=args["split_seed"],
@@ -52,7 +53,7 @@ def set_up_again(run_folder: Path, reporter: Reporter, again: Again) -> Setup:
     plan = _recorded_plan(recorded, again.device, log)
     size = (args["model"]["input_size"][0], args["model"]["input_size"][1])
     preprocessing = Preprocessing(**args["preprocessing"]).to(plan.device)
-    canvas = Canvas(data["canvas"][0], data["canvas"][1], images.channels)
+    canvas = Canvas(data["canvas"][0], data["canvas"][1], images.channels, images.depth, images.pages)
     if again.epochs is not None and again.epochs != recipe.epochs:
         recipe = _extended(recipe, again.epochs, run, log)
         run.write_args(args | {"recipe": recipe.settings()})

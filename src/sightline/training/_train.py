@@ -34,6 +34,7 @@ def train(
     seed: int = 0,
     split_seed: int = 0,
     allow_unreadable: bool = False,
+    pages: str = "",
     device: str = "auto",
     precision: str = "auto",
     output: Path | str | None = None,
@@ -68,6 +69,7 @@ def train(
         seed: Of everything random in training.
         split_seed: Of the split, where the folder does not say it.
         allow_unreadable: Leave out unreadable files, however many.
+        pages: Of files of several pages or frames: `first`, `max`, `channels`, or a number from 1.
         device: `auto`, or a torch device.
         precision: `auto` to choose by timing, or the number format.
         output: The run folder; `runs/classification/...` where None.
@@ -83,7 +85,7 @@ def train(
     options = Options(
         data=data, model=model, recipe=recipe, weights=weights, epochs=epochs, minutes=minutes,
         batch_size=batch_size, lr=lr, img_size=img_size, group_by=group_by, balance=balance, select=select,
-        symmetry=symmetry, seed=seed, split_seed=split_seed, allow_unreadable=allow_unreadable,
+        symmetry=symmetry, seed=seed, split_seed=split_seed, allow_unreadable=allow_unreadable, pages=pages,
         device=device, precision=precision, output=output, exist_ok=exist_ok, cache_mb=cache_mb,
         checkpoint_seconds=checkpoint_seconds, checkpoint_steps=checkpoint_steps,
     )  # fmt: skip

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from sightline.data import ImageSet
+from sightline.data import ImageSet, picture_of
 from sightline.evaluation._evaluation import Evaluation
-from sightline.imaging import UnreadableImageError, decode
+from sightline.imaging import UnreadableImageError
 
 MAX_MISTAKES = 24
 """Mistakes shown."""
@@ -94,14 +94,10 @@ def thumbnail(images: ImageSet, index: int, box: int, cap: int) -> dict[str, Any
     Returns:
         None if its file cannot be read any more.
     """
-    if images.pixels is not None:
-        array = images.pixels[index].transpose(1, 2, 0)
-        image = Image.fromarray(array[:, :, 0] if array.shape[2] == 1 else np.ascontiguousarray(array))
-    else:
-        try:
-            image = decode(images.path(index), images.channels, at_least=(2 * box, 2 * box))
-        except UnreadableImageError:
-            return None
+    try:
+        image = picture_of(images, index, at_least=(2 * box, 2 * box))
+    except UnreadableImageError:
+        return None
     small = max(image.size) <= 64
     if not small:
         image.thumbnail((3 * box // 2, 3 * box // 2))

@@ -1,0 +1,90 @@
+"""How values become a picture for people: one rule, wherever a picture is shown."""
+
+from __future__ import annotations
+
+import colorsys
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from sightline.imaging._decode import decode_any, flat
+from sightline.imaging._deep import Values
+from sightline.imaging._frame import Source, read_channels
+
+PERCENTILES = (0.1, 99.9)
+"""Of the values of a channel: what becomes 0 and 1 where 8 bits are not the range."""
+
+ValueRange = Sequence[tuple[float, float]]
+"""For each channel, the values that become 0 and 1."""
+
+
+def percentile_range(values: NDArray[np.float32] | Values) -> list[tuple[float, float]]:
+    """The range of each channel by `PERCENTILES`. (C, H, W) or (C, N) -> C pairs, low below high."""
+    flat = values.reshape(len(values), -1)
+    return [spread(*np.percentile(channel, PERCENTILES).tolist()) for channel in flat]
+
+
+def spread(low: float, high: float) -> tuple[float, float]:
+    """A range that is never empty: of one value alone, it and the next."""
+    return (low, high) if high > low else (low, low + 1.0)
+
+
+def display(values: Values, value_range: ValueRange | None = None) -> NDArray[np.uint8]:
+    """Stored values as a picture.
+
+    Eight bits are shown as they are. Deeper values are stretched from their range to 0..255, each channel by
+    its own, and cut there. One channel is grey, three are red, green and blue; any other number are colours
+    of evenly spaced hue, added.
+
+    Args:
+        values: (C, H, W), as stored.
+        value_range: What becomes black and full; None for 0 to 255 of 8 bits, and by the picture's own
+            percentiles of deeper values.
+
+    Returns:
+        (H, W, 3).
+    """
+    if value_range is None and values.dtype != np.uint8:
+        value_range = percentile_range(values)
+    if value_range is None:
+        shown: NDArray[np.float32] = values.astype(np.float32)
+    else:
+        low, high = np.array(value_range, dtype=np.float32).T[:, :, None, None]
+        shown = np.clip((values.astype(np.float32) - low) * (255.0 / (high - low)), 0.0, 255.0)
+    if len(shown) == 1:
+        shown = np.repeat(shown, 3, axis=0)
+    elif len(shown) != 3:
+        hues = [colorsys.hsv_to_rgb(k / len(shown) + 1 / 3, 1.0, 1.0) for k in range(len(shown))]
+        shown = np.einsum("chw,cr->rhw", shown, np.array(hues, dtype=np.float32))
+    return np.rint(np.clip(shown, 0.0, 255.0)).astype(np.uint8).transpose(1, 2, 0)
+
+
+def picture(
+    source: Source,
+    *,
+    at_least: tuple[int, int] | None = None,
+    pages: str = "",
+    value_range: ValueRange | None = None,
+) -> Image.Image:
+    """A file as a picture for people, whatever its depth and channels. -> mode `RGB`.
+
+    Args:
+        source: A file, a file's content, or one file a channel.
+        at_least: As of `decode`.
+        pages: As of `decode_array`; the first where nothing is said.
+        value_range: As of `display`.
+
+    Raises:
+        UnreadableImageError: if it cannot be decoded.
+    """
+    pages = pages or "first"
+    if not isinstance(source, Path | bytes):
+        image: Image.Image | Values = read_channels(source, None, pages)
+    else:
+        image = decode_any(source, at_least, pages)
+    if isinstance(image, Image.Image):
+        return flat(image, "RGB")
+    return Image.fromarray(display(image.transpose(2, 0, 1), value_range))
