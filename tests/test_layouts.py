@@ -291,7 +291,8 @@ def test_names_of_classes_come_from_a_text_file(tmp_path: Path) -> None:
         ("train-images-idx3-ubyte.gz", gzip.compress(idx(real(60)[0]))[:99], ["cannot be read"]),
         ("train-images-idx3-ubyte.gz", gzip.compress(idx(real(60)[0])[:99]), ["is truncated"]),
         ("train-images-idx3-ubyte.gz", idx(real(60)[0]) + b"1", ["goes on after its end"]),
-        ("train-images-idx3-ubyte.gz", idx(real(60)[0].astype(">u2"), 0x0B), ["16-bit values", "only 8-bit"]),
+        ("train-images-idx3-ubyte.gz", idx(real(60)[0].astype(">u2"), 0x0A), ["values of unknown type 0xa"]),
+        ("train-labels-idx1-ubyte", idx(real(60)[1].astype(">f4"), 0x0D), ["labels are whole numbers"]),
         ("train-images-idx3-ubyte.gz", idx(real(59)[0]), ["59 images and 60 labels"]),
         ("train-images-idx3-ubyte.gz", idx(np.zeros((60, 4, 4), np.uint8)), ["4x4x1", "8x8x1"]),
         ("train-images-idx3-ubyte.gz", idx(np.zeros((60, 0, 4), np.uint8)), ["without a pixel"]),
@@ -421,8 +422,12 @@ def test_npz_without_parts_and_with_names(tmp_path: Path) -> None:
         ({"images": real(4)[0], "labels": real(3)[1]}, ["4 images and 3 labels"]),
         ({"images": real(4)[0], "labels": real(4)[1], "x_train": real(4)[0]}, ["all images have a part"]),
         ({"x_train": real(4)[0], "train_images": real(4)[0]}, ["x_train and train_images are both train"]),
-        ({"images": real(4)[0].astype(np.float32), "labels": real(4)[1]}, ["float32", "only 8-bit"]),
-        ({"images": real(4)[0].astype(np.uint16), "labels": real(4)[1]}, ["uint16", "only 8-bit"]),
+        (
+            {"images": real(4)[0].astype(np.complex64), "labels": real(4)[1]},
+            ["complex64; images are numbers"],
+        ),
+        ({"images": real(4)[0] * np.nan, "labels": real(4)[1]}, ["values are no finite numbers"]),
+        ({"images": np.zeros((4, 9, 8, 12), np.uint8), "labels": real(4)[1]}, ["which axis is the channels"]),
         ({"images": real(4)[0], "labels": real(4)[1].astype(float)}, ["labels holds float64"]),
         ({"images": real(4)[0], "labels": np.eye(4, dtype=np.int64)}, ["labels has shape (4, 4)"]),
         ({"images": real(4)[0], "labels": np.array(["a", "b", "", "c"])}, ["label of image 2 is empty"]),
@@ -570,3 +575,40 @@ def test_folds_of_a_csv(in_tmp: Path) -> None:
         rows.append(f"{i:03d}.png,{y[i]}")
     train(csv_of(in_tmp, "\n".join(rows)), in_tmp / "series", folds=2)
     assert evaluate(str(in_tmp / "series" / "fold-1")).scores.n == 60
+
+
+# Depth
+
+
+@pytest.mark.parametrize(("dtype", "kind"), [(">i2", 0x0B), (">i4", 0x0C), (">f4", 0x0D), (">f8", 0x0E)])
+def test_deeper_idx_images_keep_their_values(tmp_path: Path, dtype: str, kind: int) -> None:
+    mnist(tmp_path)
+    shallow = open_images(tmp_path)
+    assert shallow.pixels is not None
+    deep = shallow.pixels.astype(np.int32) * 100 - 1000
+    for name, part in (("train", "train"), ("t10k", "test")):
+        for path in tmp_path.glob(f"{name}-images*"):
+            path.unlink()
+        of_part = deep[[own == part for own in shallow.parts], 0]
+        (tmp_path / f"{name}-images-idx3-ubyte").write_bytes(idx(of_part.astype(dtype), kind))
+    images = open_images(tmp_path)
+    assert images.depth == "float32"
+    assert (images.pixels == deep.astype(np.float32)).all()
+
+
+def test_a_deep_npz_and_its_channels(tmp_path: Path) -> None:
+    pixels, labels = real(40)
+    deep = pixels.astype(np.uint16) * 257
+    five = np.stack([deep] * 5, axis=1)
+    for name, stored, shape in (
+        ("grey", deep, (1, 8, 8)),
+        ("first", np.repeat(np.repeat(five, 4, axis=2), 4, axis=3), (5, 32, 32)),
+        ("last", np.repeat(np.repeat(five, 4, axis=2), 4, axis=3).transpose(0, 2, 3, 1), (5, 32, 32)),
+    ):
+        np.savez(tmp_path / f"{name}.npz", images=stored, labels=labels)
+        images = open_images(tmp_path / f"{name}.npz")
+        assert images.depth == "uint16"
+        assert images.pixels is not None
+        assert images.pixels.shape[1:] == shape
+        assert images.channels == shape[0]
+        assert (images.pixels[:, -1, :: shape[1] // 8, :: shape[2] // 8] == deep).all()

@@ -249,8 +249,8 @@ def test_off_a_terminal_lines_are_plain(capsys: pytest.CaptureFixture[str]) -> N
 
 FLAGS = {
     "train": "--model --recipe --weights --epochs --minutes --batch-size -b --lr --img-size --imgsz "
-    "--group-by --folds --repeat --balance --select --symmetry --seed --split-seed --allow-unreadable --pages "
-    "--device --precision --output --exist-ok --cache-mb --resume --json",
+    "--group-by --folds --repeat --balance --select --symmetry --seed --split-seed --allow-unreadable "
+    "--pages --device --precision --output --exist-ok --cache-mb --resume --json",
     "demo": "--output --json",
     "evaluate": "--against --allow-unreadable --pages --device --batch-size -b --mean --std --classes --json",
     "predict": "--topk --csv --pages --device --batch-size -b --mean --std --classes --json",

@@ -1,7 +1,7 @@
 """Sets whose images lie in arrays: what the files of arrays have in common, and NumPy's `.npz`.
 
-Images are 8-bit, all of one size, and held in memory. An image is named by its part and its place in the
-file, so that names stay as they are when labels are mended.
+Images are of one size and depth, and held in memory; deeper ones keep their depth, as in files. An image is
+named by its part and its place in the file, so that names stay as they are when labels are mended.
 """
 
 from __future__ import annotations
@@ -22,9 +22,13 @@ from numpy.typing import NDArray
 from sightline.base import DataError, Finding
 from sightline.data._image_set import PARTS, ImageSet, Part
 from sightline.data._places import Place, check_classes, natural
+from sightline.imaging import UnreadableImageError, Values, depth_of, narrowed
 
 MAX_BYTES = 4_000_000_000
 """An array larger than this is not held in memory."""
+
+MAX_CHANNELS = 16
+"""An axis of images as long as this at most may be their channels."""
 
 _SPELLINGS: dict[Part, tuple[str, ...]] = {
     "train": ("train",),
@@ -43,7 +47,7 @@ class Stored:
     part: Part | None
     prefix: str
     """Before the number in an image's name."""
-    pixels: NDArray[np.uint8]
+    pixels: Values
     """(N, C, H, W)."""
     labels: Sequence[str]
     """N class names."""
@@ -67,6 +71,10 @@ def array_set(
     for one in stored:
         if len(one.pixels) != len(one.labels):
             raise DataError(f"{one.where}: {len(one.pixels)} images and {len(one.labels)} labels")
+        if one.pixels.dtype != stored[0].pixels.dtype:
+            raise DataError(
+                f"{one.where} holds {one.pixels.dtype} images, and {stored[0].where} {stored[0].pixels.dtype}"
+            )
         if one.pixels.shape[1:] != stored[0].pixels.shape[1:]:
             raise DataError(
                 f"{one.where}: images are {_size(one)}, and those of {stored[0].where} {_size(stored[0])}"
@@ -88,6 +96,7 @@ def array_set(
         targets=np.array([position[label] for _, label in placed], dtype=np.int64),
         classes=classes,
         channels=channels,
+        depth=depth_of(pixels),
         sizes=np.tile(np.array([[height, width]], dtype=np.int32), (len(pixels), 1)),
         digests=tuple(hashlib.blake2b(image.tobytes(), digest_size=16).hexdigest() for image in pixels),
         parts=tuple(part for part, _ in placed),
@@ -101,24 +110,35 @@ def _size(stored: Stored) -> str:
     return f"{width}x{height}x{channels}"
 
 
-def images_first(where: str, array: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Images as (N, C, H, W), of (N, H, W), (N, H, W, C) or (N, C, H, W); C is 1 or 3.
+def images_first(where: str, array: NDArray[Any]) -> Values:
+    """Images as (N, C, H, W), of (N, H, W), (N, H, W, C) or (N, C, H, W).
+
+    C is 1 or 3; else the last axis, or the second, whichever alone is at most `MAX_CHANNELS`.
 
     Raises:
         DataError: if an array has another shape.
     """
     shape = array.shape
+    if len(shape) not in (3, 4):
+        raise DataError(f"{where} has shape {shape}; images are (N, H, W), (N, H, W, C) or (N, C, H, W)")
     if len(shape) == 3:
         array = array[:, None]
-    elif len(shape) == 4 and shape[3] in (1, 3):
-        array = array.transpose(0, 3, 1, 2)  # n h w c -> n c h w
-    elif len(shape) != 4 or shape[1] not in (1, 3):
-        raise DataError(
-            f"{where} has shape {shape}; images are (N, H, W), (N, H, W, C) or (N, C, H, W) with C 1 or 3"
-        )
+    else:
+        few = [axis for axis in (3, 1) if shape[axis] in (1, 3)]
+        few = few or [axis for axis in (3, 1) if shape[axis] <= MAX_CHANNELS]
+        if len(few) != 1 and shape[3] not in (1, 3):
+            raise DataError(
+                f"{where} has shape {shape}; which axis is the channels cannot be told: one of the second "
+                f"and the last must be 1 or 3, or alone be at most {MAX_CHANNELS}"
+            )
+        if few[0] == 3:
+            array = array.transpose(0, 3, 1, 2)  # n h w c -> n c h w
     if 0 in array.shape[1:]:
         raise DataError(f"{where} has shape {shape}: images without a pixel")
-    return array
+    try:
+        return narrowed(array)
+    except UnreadableImageError as error:
+        raise DataError(f"{where}: {error}") from error
 
 
 def class_names(where: str, labels: NDArray[Any], names: Sequence[str] | None) -> list[str]:
@@ -155,11 +175,6 @@ def check_size(where: str, count: int) -> None:
         )
 
 
-def too_deep(where: str, what: str) -> DataError:
-    """The error for values of more than 8 bits."""
-    return DataError(f"{where} holds {what}; only 8-bit images can be read yet, and nothing is thrown away")
-
-
 def open_npz(source: str, path: Path, training: bool) -> ImageSet:
     """Open an `.npz`; arguments as of `open_images`.
 
@@ -167,7 +182,7 @@ def open_npz(source: str, path: Path, training: bool) -> ImageSet:
     `images` and `labels`. `classes`, if it is there, names the classes by number.
 
     Raises:
-        DataError: if it is no such file, images are not 8-bit, or as `array_set`.
+        DataError: if it is no such file, or as `array_set`.
     """
     try:
         archive = zipfile.ZipFile(path)
@@ -241,8 +256,11 @@ def _pairs(source: str, there: list[str]) -> list[tuple[Part | None, str, str]]:
     return found
 
 
-def _pixels(source: str, archive: zipfile.ZipFile, name: str, member: str) -> NDArray[np.uint8]:
-    return images_first(f"{source}: {name}", _read_array(source, archive, member, images=True))
+def _pixels(source: str, archive: zipfile.ZipFile, name: str, member: str) -> Values:
+    array = _read_array(source, archive, member)
+    if array.dtype.kind not in "buif":
+        raise DataError(f"{source}: {name} holds {array.dtype}; images are numbers")
+    return images_first(f"{source}: {name}", array)
 
 
 def _labels(
@@ -263,7 +281,7 @@ def _labels(
     return class_names(where, array, names)
 
 
-def _read_array(source: str, archive: zipfile.ZipFile, member: str, images: bool = False) -> NDArray[Any]:
+def _read_array(source: str, archive: zipfile.ZipFile, member: str) -> NDArray[Any]:
     """One array, of which the header is judged before anything is made as large as it says."""
     where = f"{source}: {member.removesuffix('.npy')}"
     try:
@@ -273,8 +291,6 @@ def _read_array(source: str, archive: zipfile.ZipFile, member: str, images: bool
                 shape, dtype = _header(file)
             if dtype.hasobject:
                 raise DataError(f"{where} holds Python objects (pickle), which are never loaded")
-            if images and dtype != np.uint8:
-                raise too_deep(where, str(dtype))
             claimed = math.prod(shape) * dtype.itemsize
             check_size(where, claimed)
             if min(shape, default=0) < 0 or claimed > archive.getinfo(member).file_size:

@@ -25,7 +25,6 @@ from sightline.data._arrays import (
     class_names,
     images_first,
     open_npz,
-    too_deep,
 )
 from sightline.data._csv import open_csv
 from sightline.data._image_set import ImageSet, Part
@@ -43,13 +42,8 @@ _PARTS: dict[str, Part] = {
     "valid": "val",
     "validation": "val",
 }
-_IDX_TYPES = {
-    0x09: "signed 8-bit values",
-    0x0B: "16-bit values",
-    0x0C: "32-bit values",
-    0x0D: "32-bit floats",
-    0x0E: "64-bit floats",
-}
+_IDX_TYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
+"""The third byte of an idx file, and the type of value that it means."""
 _CIFAR_PIXELS = 3 * 32 * 32
 
 
@@ -146,8 +140,11 @@ def _read_idx(where: str, root: Path, name: str, in_folder: bool) -> Stored:
     pixels = images_first(where, _idx_array(where, root / name))
     of = f"{Path(where).parent / labels.name}"
     numbers = _idx_array(of, labels)
-    if numbers.ndim != 1:
-        raise DataError(f"{of} has shape {numbers.shape}; labels are one for each image: (N,)")
+    if numbers.ndim != 1 or numbers.dtype.kind not in "iu":
+        raise DataError(
+            f"{of} holds {numbers.dtype} of shape {numbers.shape}; labels are whole numbers, one for each "
+            "image: (N,)"
+        )
     return Stored(
         where=where,
         part=part if in_folder else None,
@@ -157,7 +154,7 @@ def _read_idx(where: str, root: Path, name: str, in_folder: bool) -> Stored:
     )
 
 
-def _idx_array(where: str, path: Path) -> NDArray[np.uint8]:
+def _idx_array(where: str, path: Path) -> NDArray[Any]:
     """The array of an idx file, gzipped or not."""
     try:
         with path.open("rb") as raw:
@@ -166,11 +163,12 @@ def _idx_array(where: str, path: Path) -> NDArray[np.uint8]:
             head = file.read(4)
             if len(head) < 4 or head[:2] != b"\0\0" or not head[3]:
                 raise DataError(f"{where} is not an idx file: it begins with {head!r}")
-            if head[2] != 0x08:
-                raise too_deep(where, _IDX_TYPES.get(head[2], f"values of unknown type {head[2]:#x}"))
+            if head[2] not in _IDX_TYPES:
+                raise DataError(f"{where} holds values of unknown type {head[2]:#x}")
+            dtype = np.dtype(_IDX_TYPES[head[2]])
             sides = file.read(4 * head[3])
             shape = tuple(int(side) for side in np.frombuffer(sides[: len(sides) // 4 * 4], dtype=">u4"))
-            count = math.prod(shape)
+            count = math.prod(shape) * dtype.itemsize
             check_size(where, count)
             if not is_gzip and count > path.stat().st_size:
                 raise DataError(f"{where} is truncated: its header says {shape}, {count} bytes")
@@ -180,7 +178,7 @@ def _idx_array(where: str, path: Path) -> NDArray[np.uint8]:
     if len(shape) != head[3] or len(content) != count:
         state = "is truncated" if len(content) < count or len(shape) != head[3] else "goes on after its end"
         raise DataError(f"{where} {state}: its header says {shape}, {count} bytes")
-    return np.frombuffer(content, dtype=np.uint8).reshape(shape)
+    return np.frombuffer(content, dtype=dtype).reshape(shape)
 
 
 def _read_cifar(where: str, root: Path, name: str, in_folder: bool) -> Stored:

@@ -13,8 +13,8 @@ from sightline.imaging import (
     UnreadableImageError,
     ValueRange,
     Values,
+    as_picture,
     decode_array,
-    display,
     percentile_range,
     picture,
     read_channels,
@@ -37,7 +37,7 @@ def picture_of(images: ImageSet, index: int, at_least: tuple[int, int] | None = 
     """
     value_range = display_range(images)
     if images.pixels is not None:
-        return Image.fromarray(display(images.pixels[index], value_range))
+        return as_picture(images.pixels[index], value_range)
     return picture(images.source_of(index), at_least=at_least, pages=images.pages, value_range=value_range)
 
 

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from sightline.imaging._deep import widened as widened
     from sightline.imaging._display import PERCENTILES as PERCENTILES
     from sightline.imaging._display import ValueRange as ValueRange
+    from sightline.imaging._display import as_picture as as_picture
     from sightline.imaging._display import display as display
     from sightline.imaging._display import percentile_range as percentile_range
     from sightline.imaging._display import picture as picture
@@ -58,7 +59,15 @@ __getattr__, __dir__, __all__ = lazy_exports(
             "read_record",
         ),
         "_deep": ("PAGES", "Depth", "Values", "check_pages", "depth_of", "narrowed", "widened"),
-        "_display": ("PERCENTILES", "ValueRange", "display", "percentile_range", "picture", "spread"),
+        "_display": (
+            "PERCENTILES",
+            "ValueRange",
+            "as_picture",
+            "display",
+            "percentile_range",
+            "picture",
+            "spread",
+        ),
         "_embedded": ("DIGITS_NOTE", "digits", "photograph"),
         "_faults": ("UnreadableImageError",),
         "_frame": ("Canvas", "Framed", "Source", "frame", "read_channels", "read_framed"),

@@ -94,7 +94,7 @@ def read_record(path: Path, pages: str = "") -> ImageRecord:
             whole = decoded.size
         elif exchanged:
             whole = (whole[1], whole[0])
-        channels = 1 if _is_grey(decoded) else 3
+        channels = 1 if is_grey(decoded) else 3
     except UnreadableImageError as error:
         of_machine = isinstance(error, LackingExtraError) or isinstance(error.__cause__, MemoryError)
         return ImageRecord(0, 0, 0, "" if of_machine else digest, str(error))
@@ -174,7 +174,7 @@ def decode_array(
     """
     image = decode_any(source, pages=pages)
     if isinstance(image, Image.Image):
-        wanted = channels if channels in (1, 3) else 1 if _is_grey(image) else 3
+        wanted = channels if channels in (1, 3) else 1 if is_grey(image) else 3
         pixels = np.asarray(flat(image, "L" if wanted == 1 else "RGB"))
         image = pixels[:, :, None] if pixels.ndim == 2 else pixels
     return of_channels(_of_depth(image, depth), channels)
@@ -386,7 +386,8 @@ def _oriented(image: Image.Image) -> tuple[Image.Image, bool]:
         return image, False
 
 
-def _is_grey(image: Image.Image) -> bool:
+def is_grey(image: Image.Image) -> bool:
+    """Whether an image is grey by its mode, or by every colour of its palette that it uses."""
     if image.mode in _GREY_MODES:
         return True
     if image.mode in ("P", "PA"):

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from sightline.imaging._decode import decode_any, flat
+from sightline.imaging._decode import decode_any, flat, is_grey
 from sightline.imaging._deep import Values
 from sightline.imaging._frame import Source, read_channels
 
@@ -62,6 +62,12 @@ def display(values: Values, value_range: ValueRange | None = None) -> NDArray[np
     return np.rint(np.clip(shown, 0.0, 255.0)).astype(np.uint8).transpose(1, 2, 0)
 
 
+def as_picture(values: Values, value_range: ValueRange | None = None) -> Image.Image:
+    """Stored values (C, H, W) as a picture: as `display`, of mode `L` where there is one channel."""
+    shown = display(values, value_range)
+    return Image.fromarray(shown[:, :, 0] if len(values) == 1 else shown)
+
+
 def picture(
     source: Source,
     *,
@@ -69,7 +75,7 @@ def picture(
     pages: str = "",
     value_range: ValueRange | None = None,
 ) -> Image.Image:
-    """A file as a picture for people, whatever its depth and channels. -> mode `RGB`.
+    """A file as a picture for people, whatever its depth and channels. -> mode `L` or `RGB`.
 
     Args:
         source: A file, a file's content, or one file a channel.
@@ -86,5 +92,5 @@ def picture(
     else:
         image = decode_any(source, at_least, pages)
     if isinstance(image, Image.Image):
-        return flat(image, "RGB")
-    return Image.fromarray(display(image.transpose(2, 0, 1), value_range))
+        return flat(image, "L" if is_grey(image) else "RGB")
+    return as_picture(image.transpose(2, 0, 1), value_range)
