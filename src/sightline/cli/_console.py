@@ -116,6 +116,9 @@ class TerminalReporter:
         """Print it above the moving line."""
         self._progress.console.print(text, highlight=False, markup=False, soft_wrap=True)
 
+    def keep(self, text: str) -> None:
+        """Nothing: there is no log."""
+
     def progress(self, what: str, done: int, total: int, detail: Callable[[], str] | None = None) -> None:
         """Move the line; it goes when the work is done."""
         if what != self._what:

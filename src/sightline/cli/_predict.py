@@ -61,8 +61,8 @@ def predict(
     if as_csv and json:
         raise ArgumentError("--csv and --json exclude each other")
     plan = Plan(device=str(choose_device(device)), threads=usable_cores())
-    sources = list(_sources(paths))
     predictor = load_predictor(model, plan, read_belongings(mean, std, classes))
+    sources = list(_sources(paths, predictor.header.channel_names))
     if pages is not None:
         check_pages(pages)
         predictor.canvas = dataclasses.replace(predictor.canvas, pages=pages)
@@ -82,20 +82,20 @@ def predict(
         raise DataError(f"{unreadable} of {len(sources)} images could not be read")
 
 
-def _sources(paths: list[str]) -> Iterator[tuple[str, Source]]:
+def _sources(paths: list[str], channels: tuple[str, ...]) -> Iterator[tuple[str, Source]]:
     """Each image a user names, in order; folders in the order of their names."""
     from sightline.base import DataError, shown
     from sightline.data import listed_sources
 
     for name in paths:
         if name == "-":
-            yield from _standard_input()
+            yield from _standard_input(channels)
             continue
         path = Path(name)
         if path.is_dir():
             yield from _in_folder(path)
         elif path.is_file() and path.suffix.lower() in (".csv", ".tsv"):
-            yield from listed_sources(name)
+            yield from listed_sources(name, channels)
         elif path.exists():
             yield shown(name), path
         else:
@@ -120,7 +120,7 @@ def _in_folder(folder: Path) -> Iterator[tuple[str, Source]]:
         yield shown(str(path)), path
 
 
-def _standard_input() -> Iterator[tuple[str, Source]]:
+def _standard_input(channels: tuple[str, ...]) -> Iterator[tuple[str, Source]]:
     """One image's bytes, or paths, one a line."""
     from sightline.base import DataError
 
@@ -131,7 +131,7 @@ def _standard_input() -> Iterator[tuple[str, Source]]:
     if not lines:
         yield "-", content
     for line in lines:
-        yield from _sources([line])
+        yield from _sources([line], channels)
 
 
 def _is_image(content: bytes) -> bool:

@@ -17,6 +17,7 @@ import os
 import posixpath
 import re
 import stat
+from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -131,20 +132,26 @@ def _error_of(files: list[str], place: list[int], records: Records) -> str:
     return ""
 
 
-def listed_sources(source: str) -> list[tuple[str, Source]]:
+def listed_sources(source: str, channels: Sequence[str] = ()) -> list[tuple[str, Source]]:
     """What a CSV lists, with labels or without: what each image is called, and its file or files.
 
+    Args:
+        source: The CSV.
+        channels: The channels that are wanted, in order, where each is a file.
+
     Raises:
-        DataError: as `open_images`.
+        DataError: as `open_images`; or if the columns are of other channels.
     """
     path = Path(source)
-    rows = _read(source, path, labelled=False).rows
-    return [
-        (row.name, path.parent / row.name)
-        if len(row.files) == 1
-        else (row.name, tuple(path.parent / file for file in row.files))
-        for row in rows
-    ]
+    table = _read(source, path, labelled=False)
+    if not table.channels:
+        return [(row.name, path.parent / row.name) for row in table.rows]
+    if channels and sorted(table.channels) != sorted(channels):
+        raise DataError(
+            f"{source} has channels {', '.join(table.channels)}; the network takes {', '.join(channels)}"
+        )
+    order = [table.channels.index(name) for name in channels or table.channels]
+    return [(row.name, tuple(path.parent / row.files[i] for i in order)) for row in table.rows]
 
 
 def _set(

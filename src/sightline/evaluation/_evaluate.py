@@ -380,7 +380,12 @@ def _check_kind(images: ImageSet, header: ModelHeader) -> None:
             "ones; no value is changed to fit: give images as they were in training"
         )
     channels = header.architecture.in_channels
-    if images.channels != channels and {images.channels, channels} != {1, 3}:
+    if header.channel_names and images.channel_names not in ((), header.channel_names):
+        raise DataError(
+            f"{images.source} has channels {', '.join(images.channel_names)}, and the network was trained on "
+            f"{', '.join(header.channel_names)}: give its columns in that order"
+        )
+    if images.channels != channels and (header.channel_names or {images.channels, channels} != {1, 3}):
         raise DataError(
             f"{images.source} has images of {images.channels} channels, and the network takes {channels}"
         )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pydantic
@@ -163,10 +163,21 @@ def warp(images: Tensor, matrices: NDArray[np.float64], *, whole_pixels: bool = 
         return moved.permute(0, 3, 1, 2)  # b h w c -> b c h w
     to_pixels = np.array([[width / 2, 0, width / 2], [0, height / 2, height / 2], [0, 0, 1]])
     theta = (np.linalg.inv(to_pixels) @ inverse @ to_pixels)[:, :2]
-    grid = F.affine_grid(
-        torch.from_numpy(theta).to(images.device, images.dtype), list(images.shape), align_corners=False
-    )
+    grid = _affine_grid(torch.from_numpy(theta).to(images.device, images.dtype), height, width)
     return F.grid_sample(images, grid, mode="bilinear", padding_mode="border", align_corners=False)
+
+
+def _affine_grid(theta: Tensor, height: int, width: int) -> Tensor:
+    """`F.affine_grid` without a matrix product for each pixel. (N, 2, 3) -> (N, height, width, 2)."""
+    options: dict[str, Any] = {"device": theta.device, "dtype": theta.dtype}
+    x = (2 * torch.arange(width, **options) + 1) / width - 1  # centres of pixels; -1 and 1 are the borders
+    y = (2 * torch.arange(height, **options) + 1) / height - 1
+    grid = torch.empty(len(theta), height, width, 2, **options)
+    for axis in (0, 1):
+        along, down, shift = theta[:, axis].unbind(1)
+        rows = down[:, None] * y + shift[:, None]
+        torch.add((along[:, None] * x)[:, None, :], rows[:, :, None], out=grid[..., axis])
+    return grid
 
 
 def _sources(

@@ -46,6 +46,9 @@ EXTENSIONS = frozenset(
 )
 """Name endings, in lower case, of files that are taken for images."""
 
+_REDUCED_TO = 2
+"""How many times what is wanted of a JPEG its reduced scale must be: nearer, it is sharper than the whole."""
+
 _GREY_MODES = ("1", "L", "LA", "La")
 _DEEP_MODES = ("I", "F")
 _CODESTREAM = b"\xff\x4f\xff\x51"  # of JPEG 2000: the markers SOC and SIZ
@@ -119,11 +122,61 @@ def decode(
         UnreadableImageError: if the file is broken, deeper than 8 bits, of other than 1 or 3 channels, or has
             several frames and `pages` is empty.
     """
-    image = decode_any(source, at_least, pages)
+    return _picture(decode_any(source, at_least, pages), channels)
+
+
+def decode_fitted(
+    source: Path | bytes, channels: int, box: tuple[int, int], pages: str = ""
+) -> tuple[Image.Image, tuple[int, int]]:
+    """Decode an 8-bit image; a JPEG at 1/2, 1/4 or 1/8 scale, where that is twice what fits a box.
+
+    Args:
+        source: A file, or a file's content.
+        channels: As of `decode`.
+        box: (width, height).
+        pages: As of `decode_array`.
+
+    Returns:
+        The image, and the (width, height) it has when decoded whole. One decoded at a reduced scale has the
+        size of `fitted_size`, and the same edges as the whole; any other is whole.
+
+    Raises:
+        UnreadableImageError: as `decode`.
+    """
+    image = _open(_content(source), pages)
     if not isinstance(image, Image.Image):
-        values = of_channels(_of_depth(image, "uint8"), channels)
-        return Image.fromarray(values[:, :, 0] if channels == 1 else values)
-    return flat(image, "L" if channels == 1 else "RGB")
+        picture = _picture(image, channels)
+        return picture, picture.size
+    stored = image.size
+    fitted = fitted_size(stored, box[::-1] if _exchanges_sides(image) else box)
+    drafted = image.draft(None, (_REDUCED_TO * fitted[0], _REDUCED_TO * fitted[1]))
+    _load(image)
+    small: Image.Image = image
+    if drafted is not None and image.size != stored:
+        # the last row and column may lie half beyond the image: the box says where it ends
+        small = image.resize(fitted, Image.Resampling.BILINEAR, box=drafted[1])
+    oriented, exchanged = _oriented(small)
+    return _picture(oriented, channels), stored[::-1] if exchanged else stored
+
+
+def fitted_size(size: tuple[int, int], box: tuple[int, int]) -> tuple[int, int]:
+    """The (width, height) of an image of this size when it is scaled to fit a box.
+
+    Example:
+        >>> fitted_size((500, 375), (224, 224))
+        (224, 168)
+    """
+    scale = min(box[0] / size[0], box[1] / size[1])
+    width, height = (max(1, min(b, round(s * scale))) for s, b in zip(size, box, strict=True))
+    return width, height
+
+
+def _picture(image: Image.Image | Values, channels: int) -> Image.Image:
+    """What was decoded as an opaque image of mode `L` or `RGB`."""
+    if isinstance(image, Image.Image):
+        return flat(image, "L" if channels == 1 else "RGB")
+    values = of_channels(_of_depth(image, "uint8"), channels)
+    return Image.fromarray(values[:, :, 0] if channels == 1 else values)
 
 
 def decode_any(
@@ -369,17 +422,24 @@ def _exchanges_sides(image: Image.Image) -> bool:
     return _orientation(image) in (5, 6, 7, 8)
 
 
-def _oriented(image: Image.Image) -> tuple[Image.Image, bool]:
-    """Decode the pixels and turn them as EXIF says; and whether that exchanged the sides."""
+def _load(image: Image.Image) -> None:
+    """Decode the pixels."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             image.load()
     except Exception as error:  # a decoder may fail in any way on a broken file: struct, zlib, index...
         raise broken(error) from error
+
+
+def _oriented(image: Image.Image) -> tuple[Image.Image, bool]:
+    """Decode the pixels and turn them as EXIF says; and whether that exchanged the sides."""
+    _load(image)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
+            if _orientation(image) == 1:
+                return image, False
             exchanged = _exchanges_sides(image)
             return ImageOps.exif_transpose(image), exchanged
     except Exception:  # broken EXIF says nothing about the pixels, which are whole

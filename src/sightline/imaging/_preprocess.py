@@ -105,7 +105,7 @@ class Preprocessing(nn.Module):
 
     def normalise(self, x: Tensor) -> Tensor:
         """The second half: values in [0, 1] to zero mean and unit deviation."""
-        return (x - self.mean) / self.std
+        return (x - self.mean).div_(self.std)
 
     def transform(self, height: int, width: int) -> NDArray[np.float64]:
         """The matrix that takes points (x, y, 1) of a stored image to its input. -> (3, 3)."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,15 @@ from torch import Tensor, nn
 from sightline.base import ArgumentError, ModelFileError
 from sightline.blueprint import in_mode
 from sightline.data import Batch, BatchSource
-from sightline.imaging import Framed, Preprocessing, Source, UnreadableImageError, read_framed, widened
+from sightline.imaging import (
+    Framed,
+    Preprocessing,
+    Source,
+    UnreadableImageError,
+    decode_array,
+    read_framed,
+    widened,
+)
 from sightline.inference._assumed import Belongings, assumed_header
 from sightline.inference._resolve import ResolvedModel, resolve
 from sightline.machine import Plan, choose_device, usable_cores
@@ -134,6 +143,7 @@ class Predictor:
         waiting: list[tuple[str, Framed | str]] = []
         for name, source in sources:
             try:
+                self._check_channels(source)
                 waiting.append((name, read_framed(source, self.canvas)))
             except UnreadableImageError as error:
                 waiting.append((name, str(error)))
@@ -141,6 +151,18 @@ class Predictor:
                 yield from self._answer(waiting)
                 waiting = []
         yield from self._answer(waiting)
+
+    def _check_channels(self, source: Source) -> None:
+        """Where channels have names, a file must hold all of them: one channel is not all channels."""
+        names = self.header.channel_names
+        if not names or not isinstance(source, Path | bytes):
+            return
+        have = decode_array(source, pages=self.canvas.pages).shape[2]
+        if have != len(names):
+            raise UnreadableImageError(
+                f"has {have} channel{'s' * (have > 1)}, and the network takes {len(names)} "
+                f"({', '.join(names)}): list their files in a CSV with a column path:NAME for each"
+            )
 
     def _answer(self, waiting: Sequence[tuple[str, Framed | str]]) -> Iterator[Prediction]:
         framed = [content for _, content in waiting if isinstance(content, Framed)]

@@ -27,6 +27,7 @@ from sightline.training._average import WeightAverage
 from sightline.training._optimizers import load_optimizer_state, make_optimizers, optimizer_state
 from sightline.training._recipe import Phase, Recipe
 from sightline.training._reporter import Reporter
+from sightline.training._waiting import Waits, timed, waited
 from sightline.zoo import Architecture, load_weights
 
 FIRST_LOOK = 5_000
@@ -66,6 +67,8 @@ class Job:
     checkpoint_seconds: float = 60.0
     checkpoint_steps: int | None = None
     """Checkpoint after so many steps as well; changes nothing else."""
+    clock: Callable[[], float] = time.monotonic
+    """Seconds since any moment."""
 
 
 @dataclasses.dataclass
@@ -91,6 +94,13 @@ class Position:
     """Images trained on in the unfinished epoch."""
     seconds: float = 0.0
     """Spent training in the unfinished epoch."""
+    waits: int = 0
+    """Steps of the unfinished epoch that waited for data."""
+    waiting: float = 0.0
+    """Of `seconds`, those until a batch came."""
+    waits_ever: int = 0
+    """Steps of the finished epochs that waited for data."""
+    waiting_ever: float = 0.0
     rows: list[dict[str, Any]] = dataclasses.field(default_factory=list)
     """Of `results.csv`."""
 
@@ -116,13 +126,14 @@ def fit(job: Job, *, resume: bool = False) -> Position:
         _first_look(job)
         average = WeightAverage(network, recipe.ema_decay) if recipe.ema_decay else None
     forward = job.plan.forward_of(network)
-    began_at = saved_at = time.monotonic()
+    clock = job.clock
+    began_at = saved_at = clock()
     began_with = position.epoch
 
     def save() -> None:
         nonlocal saved_at
         _save(job, position, running, average, optimizers, phase_index)
-        saved_at = time.monotonic()
+        saved_at = clock()
 
     with StopRequest() as stop:
 
@@ -146,10 +157,10 @@ def fit(job: Job, *, resume: bool = False) -> Position:
             _set_trainable(network, phase, phase_epoch)
             draws = Draws(job.seed, position.epoch)
             steps = epoch_steps(job.train, draws, recipe.batch_size, job.balanced)
-            batches = _micro_batches(job, steps[position.step :])
-            started = time.monotonic()
+            batches = timed(_micro_batches(job, steps[position.step :]), clock)
+            started = clock()
 
-            for step, micro in enumerate(batches, start=position.step):
+            for step, (micro, waiting) in enumerate(batches, start=position.step):
                 done, in_all = phase_epoch * len(steps) + step, phase.epochs * len(steps)
                 set_rates(optimizers, recipe, phase.schedule.factor(done, in_all, position.drops))
                 torch.manual_seed(draws.torch_seed(step))
@@ -162,7 +173,9 @@ def fit(job: Job, *, resume: bool = False) -> Position:
                     running[name] = running.get(name, 0.0) + total
                 position.step, position.steps_ever = step + 1, position.steps_ever + 1
                 position.seen += sum(len(batch) for batch in micro)
-                now = time.monotonic()
+                now = clock()
+                position.waits += waited(waiting, now - started)
+                position.waiting += waiting
                 position.seconds, started = position.seconds + now - started, now
                 what = f"epoch {position.epoch + 1}/{recipe.epochs}"
                 so_far = functools.partial(_so_far, position, running)
@@ -170,18 +183,25 @@ def fit(job: Job, *, resume: bool = False) -> Position:
                 stop_if_asked()
                 if now - saved_at > job.checkpoint_seconds or _due(job.checkpoint_steps, position.steps_ever):
                     save()
-                    started = time.monotonic()
+                    started = clock()
 
             scores = _validate(job, average, stop_if_asked)
+            waits = Waits(
+                waits=position.waits, steps=len(steps), waiting=position.waiting, seconds=position.seconds
+            )
             _close_epoch(job, position, running, average, index, scores)
             running = {}
-            pace = (time.monotonic() - began_at) / (position.epoch - began_with)
+            pace = (clock() - began_at) / (position.epoch - began_with)
             left = pace * (recipe.epochs - position.epoch)
             job.reporter.epoch(position.rows, recipe.epochs, left, _selects(job))
-            if time.monotonic() - saved_at > job.checkpoint_seconds:
+            if waits.many:
+                job.reporter.keep(waits.describe(f"epoch {position.epoch}"))
+            if clock() - saved_at > job.checkpoint_seconds:
                 save()
             stop_if_asked()
         save()
+    if position.epoch > began_with:
+        _tell_waits(job, position)
     return position
 
 
@@ -300,6 +320,19 @@ def set_rates(optimizers: Mapping[str, torch.optim.Optimizer], recipe: Recipe, f
             group["lr"] = recipe.optimizers[name].lr * group["rate"] * factor
 
 
+def _tell_waits(job: Job, position: Position) -> None:
+    """Keep in the log how much of the run was waiting for data; where that is too much, say what to do."""
+    waits = Waits(
+        waits=position.waits_ever,
+        steps=position.steps_ever,
+        waiting=position.waiting_ever,
+        seconds=sum(row["seconds"] for row in position.rows),
+    )
+    job.reporter.keep(waits.describe("training"))
+    if what := waits.advice(job.source, len(job.train) + len(job.val)):
+        job.reporter.note(what)
+
+
 def _micro_batches(job: Job, steps: list[NDArray[np.int64]]) -> Iterator[list[Batch]]:
     """The batches of each step, loaded in order."""
     divided = [np.array_split(step, min(job.recipe.accumulate, len(step))) for step in steps]
@@ -397,6 +430,9 @@ def _close_epoch(
     }
     position.rows.append(row)
     position.step, position.seen, position.seconds = 0, 0, 0.0
+    position.waits_ever += position.waits
+    position.waiting_ever += position.waiting
+    position.waits, position.waiting = 0, 0.0
 
     header = dataclasses.replace(
         job.header, epoch=position.epoch, scores=dict(scores), averaged=average is not None

@@ -40,7 +40,7 @@ class LoggedReporter:
         self._inner.epoch(rows, total, seconds_left, select)
         self.keep(epoch_line(rows, total, seconds_left, select))
 
-    def keep(self, line: str) -> None:
-        """Put a line into the log alone."""
-        self._text += f"{line}\n"
+    def keep(self, text: str) -> None:
+        """As `Reporter.keep`."""
+        self._text += f"{text}\n"
         write_text(self._path, self._text)

@@ -23,6 +23,10 @@ class Reporter(Protocol):
         """A line to read and to keep in the log."""
         ...
 
+    def keep(self, text: str) -> None:
+        """A line for the log alone."""
+        ...
+
     def progress(self, what: str, done: int, total: int, detail: Detail | None = None) -> None:
         """How far some work is."""
         ...
@@ -53,6 +57,9 @@ class PlainReporter:
         print(text, file=self._stream, flush=True)
         self._spoke_at = time.monotonic()
 
+    def keep(self, text: str) -> None:
+        """Nothing: there is no log."""
+
     def progress(self, what: str, done: int, total: int, detail: Detail | None = None) -> None:
         """Print a line if the last one was a minute ago."""
         now = time.monotonic()
@@ -72,6 +79,9 @@ class SilentReporter:
     """Says nothing."""
 
     def note(self, text: str) -> None:
+        """Nothing."""
+
+    def keep(self, text: str) -> None:
         """Nothing."""
 
     def progress(self, what: str, done: int, total: int, detail: Detail | None = None) -> None:

@@ -192,8 +192,7 @@ def _input(runs: Sequence[Facts]) -> str:
         "resize": f"resized to {size(given)} (bilinear, antialiased)",
     }
     sentence = begin + steps.get(str(fit), f"brought to {size(given)} ({say(fit)})")
-    low, high = settings["value_range"] or (0.0, 255.0)
-    sentence += f", their values mapped from {low:g}{DASH}{high:g} to 0{DASH}1"
+    sentence += f", their values mapped from {_ranges(settings['value_range'])} to 0{DASH}1"
     if settings["mean"] is not None and settings["std"] is not None:
         same = all(_statistics(run) == _statistics(first) for run in runs)
         each = " per channel" if len(settings["mean"]) > 1 else ""
@@ -201,6 +200,13 @@ def _input(runs: Sequence[Facts]) -> str:
         sentence += _statistics(first) if same else "each run's own mean and standard deviation"
     rest = others(settings, ("size", "fit", "mean", "std", "value_range"))
     return sentence + (f" ({'; '.join(rest)})" if rest else "") + "."
+
+
+def _ranges(value_range: Any) -> str:
+    """What becomes 0 and 1: one range, or one a channel."""
+    value_range = value_range or (0.0, 255.0)
+    pairs = [value_range] if isinstance(value_range[0], int | float) else value_range
+    return listed([f"{low:g}{DASH}{high:g}" for low, high in pairs])
 
 
 def _statistics(run: Facts) -> str:
