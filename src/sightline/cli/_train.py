@@ -143,6 +143,8 @@ def _show(result: TrainingResult, as_json: bool) -> None:
         for run in result.runs:
             print(f"{run.run.name}: {run.describe()}")
         print(result.describe())
+        if result.labels is not None:
+            print(result.labels.describe())
     else:
         for evaluation in result.evaluations:
             print(evaluation.describe())

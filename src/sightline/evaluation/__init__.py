@@ -15,6 +15,11 @@ if TYPE_CHECKING:
     from sightline.evaluation._evaluation import Mistake as Mistake
     from sightline.evaluation._evaluation import judge as judge
     from sightline.evaluation._evaluation import pool as pool
+    from sightline.evaluation._labels import LabelIssue as LabelIssue
+    from sightline.evaluation._labels import LabelReview as LabelReview
+    from sightline.evaluation._labels import class_thresholds as class_thresholds
+    from sightline.evaluation._labels import likely_mislabelled as likely_mislabelled
+    from sightline.evaluation._labels import review_labels as review_labels
     from sightline.evaluation._scores import ClassificationScores as ClassificationScores
     from sightline.evaluation._scores import ClassScore as ClassScore
     from sightline.evaluation._scores import mean_interval as mean_interval
@@ -24,6 +29,8 @@ if TYPE_CHECKING:
     from sightline.evaluation.report import SeriesMember as SeriesMember
     from sightline.evaluation.report import write_report as write_report
     from sightline.evaluation.report import write_series_report as write_series_report
+    from sightline.evaluation.report._label_page import write_corrections as write_corrections
+    from sightline.evaluation.report._label_page import write_label_page as write_label_page
 
 __getattr__, __dir__, __all__ = lazy_exports(
     __name__,
@@ -32,6 +39,13 @@ __getattr__, __dir__, __all__ = lazy_exports(
         "_compare": ("Comparison", "compare", "compare_answers"),
         "_evaluate": ("evaluate", "judged_images"),
         "_evaluation": ("Evaluation", "Mistake", "judge", "pool"),
+        "_labels": (
+            "LabelIssue",
+            "LabelReview",
+            "class_thresholds",
+            "likely_mislabelled",
+            "review_labels",
+        ),
         "_scores": (
             "ClassScore",
             "ClassificationScores",
@@ -41,5 +55,6 @@ __getattr__, __dir__, __all__ = lazy_exports(
             "wilson_interval",
         ),
         "report": ("SeriesMember", "write_report", "write_series_report"),
+        "report._label_page": ("write_corrections", "write_label_page"),
     },
 )

@@ -6,6 +6,7 @@ from sightline.base import lazy_exports
 
 if TYPE_CHECKING:
     from sightline.training._choices import Options as Options
+    from sightline.training._choices import default_model as default_model
     from sightline.training._fit import Job as Job
     from sightline.training._fit import Position as Position
     from sightline.training._fit import epoch_steps as epoch_steps
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 __getattr__, __dir__, __all__ = lazy_exports(
     __name__,
     {
-        "_choices": ("Options",),
+        "_choices": ("Options", "default_model"),
         "_fit": ("Job", "Position", "epoch_steps", "fit", "prepare", "set_rates", "take_step"),
         "_optimizers": ("make_optimizers",),
         "_recipe": ("Optimizer", "Phase", "Recipe", "Schedule", "recipe_from"),

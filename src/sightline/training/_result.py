@@ -7,7 +7,36 @@ from pathlib import Path
 from typing import Any
 
 from sightline.data import Split
-from sightline.evaluation import Evaluation
+from sightline.evaluation import Evaluation, LabelReview
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class LabelFiles:
+    """What the folds of a series say of the set's labels, and where it is written."""
+
+    review: LabelReview
+    page: Path
+    corrections: Path | None
+    """The CSV; None where there is none."""
+    note: str
+    """Of the corrections, what to know; without them, why there are none. May be empty."""
+
+    def describe(self) -> str:
+        """How many are likely mislabelled, and where to look, in a line."""
+        line = f"labels: {self.review.describe()}; {self.page}"
+        if self.corrections is not None:
+            line += f", corrected in {self.corrections}"
+        more = "; ".join(text for text in (self.note, self.review.caution) if text)
+        return f"{line} ({more})" if more else line
+
+    def to_dict(self) -> dict[str, Any]:
+        """The JSON object `label_issues` of `train`."""
+        return {
+            "count": len(self.review.issues),
+            "judged": len(self.review.indices),
+            "page": str(self.page),
+            "csv": None if self.corrections is None else str(self.corrections),
+        }
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -36,6 +65,8 @@ class TrainingResult:
     """What each image was for; None of a series."""
     runs: tuple[TrainingResult, ...] = ()
     """Of a series, in order."""
+    labels: LabelFiles | None = None
+    """Of folds: likely mislabelled images."""
 
     def describe(self) -> str:
         """The headline in a line."""
@@ -68,4 +99,6 @@ class TrainingResult:
             "interval": list(self.interval),
             "part": self.part,
         }
+        if self.labels is not None:
+            content["label_issues"] = self.labels.to_dict()
         return content | ({"runs": [run.to_dict() for run in self.runs]} if self.runs else {})

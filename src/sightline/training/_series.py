@@ -7,19 +7,31 @@ import shutil
 from pathlib import Path
 from typing import Any, Literal
 
-from sightline.base import ArgumentError, DataError, Interrupted, storage_errors, write_json
-from sightline.data import ImageSet, split_images
-from sightline.evaluation import SeriesMember, mean_interval, pool, write_series_report
+from sightline.base import ArgumentError, DataError, Finding, Interrupted, storage_errors, write_json
+from sightline.data import ImageSet, open_images, split_images
+from sightline.evaluation import (
+    LabelReview,
+    SeriesMember,
+    mean_interval,
+    pool,
+    review_labels,
+    write_corrections,
+    write_label_page,
+    write_series_report,
+)
 from sightline.inference import resolve
 from sightline.records import RunFolder, SeriesFolder
 from sightline.training._choices import Again, Options, default_model, run_name
 from sightline.training._one import resume_one, train_one
 from sightline.training._recipe import recipe_from
 from sightline.training._reporter import Reporter
-from sightline.training._result import TrainingResult
+from sightline.training._result import LabelFiles, TrainingResult
 from sightline.training._set_up import TASK, open_split
 
 Kind = Literal["folds", "repeats"]
+
+LABEL_PAGE = "labels.html"
+CORRECTIONS = "labels.csv"
 
 
 def train_series(
@@ -51,6 +63,8 @@ def train_series(
     folder = SeriesFolder.create(TASK.name, name, output, options.exist_ok)
     names = [f"{'fold' if folds else 'run'}-{number}" for number in range(1, count + 1)]
     folder.begin(kind, names, _recorded(options, images))
+    with storage_errors(folder.path):
+        (folder.path / LABEL_PAGE).unlink(missing_ok=True)  # of a series that is replaced
     return _train_members(folder, options, Again(model=options.model), reporter)
 
 
@@ -95,7 +109,7 @@ def _train_members(
         except Interrupted as error:
             on = f"go on with: sightline train --resume {folder.path}"
             raise Interrupted(f"stopped in {name}; {on}", error.exit_code - 128) from error
-    return _finish(folder, record["kind"], results)
+    return _finish(folder, record["kind"], results, reporter)
 
 
 def _train_member(
@@ -132,7 +146,9 @@ def _as_the_first(options: Options, first: RunFolder) -> Options:
     )  # fmt: skip
 
 
-def _finish(folder: SeriesFolder, kind: Kind, results: list[TrainingResult]) -> TrainingResult:
+def _finish(
+    folder: SeriesFolder, kind: Kind, results: list[TrainingResult], reporter: Reporter
+) -> TrainingResult:
     """Put the runs' results together, and write the summary and the report."""
     headlines = [result.evaluations[0] for result in results]
     pooled = pool(headlines, "all, out of fold") if kind == "folds" else None
@@ -141,6 +157,7 @@ def _finish(folder: SeriesFolder, kind: Kind, results: list[TrainingResult]) -> 
         interval = max(0.0, low), min(1.0, high)  # of few runs, Student's t can go beyond what there is
     else:
         value, interval = pooled.scores.top1, pooled.scores.interval
+    labels = _judge_labels(folder, results, reporter) if kind == "folds" else None
     seconds = sum(result.seconds for result in results)
     seen = sum(result.seconds * result.images_per_second for result in results)
     series = TrainingResult(
@@ -155,6 +172,7 @@ def _finish(folder: SeriesFolder, kind: Kind, results: list[TrainingResult]) -> 
         images_per_second=round(seen / seconds, 1) if seconds else 0.0,
         evaluations=tuple(headlines) if pooled is None else (pooled,),
         runs=tuple(results),
+        labels=labels,
     )
     write_json(folder.summary, series.to_dict())
     write_series_report(
@@ -175,8 +193,65 @@ def _finish(folder: SeriesFolder, kind: Kind, results: list[TrainingResult]) -> 
         pooled=pooled,
         value=value,
         interval=interval,
+        findings=() if labels is None else (_label_finding(labels),),
     )
     return series
+
+
+def _judge_labels(folder: SeriesFolder, results: list[TrainingResult], reporter: Reporter) -> LabelFiles:
+    """Write the page of likely mislabelled images, and the corrections where a CSV can hold them."""
+    review = review_labels([result.evaluations[0] for result in results])
+    page = folder.path / LABEL_PAGE
+    corrections: Path | None = None
+    try:
+        images = _with_test_images(review, reporter)
+        corrections = write_corrections(folder.path / CORRECTIONS, review, images)
+        note = _note(review, folder.path / CORRECTIONS, corrections)
+    except DataError as error:
+        note = f"no {CORRECTIONS}: {error}"
+    write_label_page(page, review, corrections=corrections, note=note)
+    labels = LabelFiles(review=review, page=page, corrections=corrections, note=note)
+    reporter.note(labels.describe())
+    return labels
+
+
+def _with_test_images(review: LabelReview, reporter: Reporter) -> ImageSet:
+    """The images that were divided into folds and, where the set has parts, its test images beside them."""
+    images = review.images
+    if images.root is None or images.parts[0] is None:
+        return images
+    whole = open_images(
+        images.location, training=False, allow_unreadable=True, pages=images.pages, progress=reporter.progress
+    )
+    return whole.with_classes(images.classes)
+
+
+def _note(review: LabelReview, wanted: Path, written: Path) -> str:
+    if review.images.root is None:
+        return (
+            f"{review.images.source} has no files that a CSV could list: {written.name} names each image by "
+            "its place in the set, and is to be read, not trained on"
+        )
+    if written != wanted:
+        return f"{wanted.name} is there with other content, perhaps edited, and stays as it is"
+    return ""
+
+
+def _label_finding(labels: LabelFiles) -> Finding:
+    found = len(labels.review.issues)
+    where = " and ".join(path.name for path in (labels.page, labels.corrections) if path is not None)
+    return Finding(
+        level="warning" if found else "info",
+        where=labels.review.images.source,
+        what=labels.review.describe(),
+        why="networks that were not trained on them are sure of another class; wrong labels cost accuracy, "
+        "and count as mistakes where there is none"
+        if found
+        else "no network is sure of another class than the given one",
+        do="; ".join(filter(None, [f"look at {where}, beside this report", labels.review.caution]))
+        if found
+        else "nothing",
+    )
 
 
 def _recorded(options: Options, images: ImageSet) -> dict[str, Any]:
