@@ -4,7 +4,7 @@
 
 FOLDER holds 16-bit TIFF files (`microscopy-16bit`). Each crop is used once. Half of them keep their values;
 in the others, bits 0 to 4 carry stripes of 4 pixels: no value changes by 32 or more, and bits 5 to 15 are
-equal. Two controls: each value's high byte alone, as a program that cuts 16 bits to 8 sees it, where the classes
+equal. Two controls: the high byte alone, as a program that cuts 16 bits to 8 sees it, where the classes
 are the same to the last bit; and 0 to 65535 stretched to 8 bits.
 """
 

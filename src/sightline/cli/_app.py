@@ -19,6 +19,7 @@ from sightline.cli._models import models
 from sightline.cli._predict import predict
 from sightline.cli._summary import summary
 from sightline.cli._train import demo, train
+from sightline.cli._view import view
 
 VERBS: dict[str, Callable[..., None]] = {
     "demo": demo,
@@ -30,6 +31,7 @@ VERBS: dict[str, Callable[..., None]] = {
     "summary": summary,
     "compare": compare,
     "draw": draw,
+    "view": view,
     "design": design,
     "convolve": convolve,
     "filter": filter_,

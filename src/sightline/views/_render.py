@@ -1,0 +1,249 @@
+"""A view as a file: a picture with its words, a page, the numbers, an animation."""
+
+from __future__ import annotations
+
+import base64
+import functools
+import html
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from sightline.base import ArgumentError, write_text, write_with
+from sightline.views._colour import grey, positive, signed
+from sightline.views._view import Panel, Scale, View
+
+ENDINGS = (".png", ".html", ".npz", ".gif")
+
+_WIDTH = 1000
+_GAP = 18
+_TEXT, _SMALL, _HEAD = 15, 13, 20
+_INK, _PALE, _PAPER = (28, 32, 38), (96, 104, 114), (255, 255, 255)
+_FAULT = (176, 66, 0)
+_BAR = 10
+_LEAST, _MOST = 96, 460
+
+
+def save(view: View, path: Path) -> Path:
+    """As `View.save`."""
+    ending = path.suffix.lower()
+    if ending not in ENDINGS:
+        raise ArgumentError(f"-o {path}: a view is written as {', '.join(ENDINGS)}")
+    if ending == ".gif" and not view.frames:
+        raise ArgumentError(f"-o {path}: this view does not move; write .png, .html or .npz")
+    if ending == ".html":
+        write_text(path, page(view))
+    elif ending == ".npz":
+        named: Any = {"about": json.dumps(view.to_dict(), default=str), **view.arrays}
+        write_with(path, lambda partial: _savez(partial, named))
+    elif ending == ".gif":
+        write_with(path, lambda partial: _animate(view, partial))
+    else:
+        picture = sheet(view)
+        write_with(path, lambda partial: picture.save(partial, format="PNG", optimize=True))
+    return path
+
+
+def _savez(path: Path, arrays: dict[str, Any]) -> None:
+    with path.open("wb") as file:
+        np.savez_compressed(file, **arrays)
+
+
+@functools.cache
+def _font(size: int, bold: bool = False) -> ImageFont.FreeTypeFont:
+    import matplotlib
+
+    name = "DejaVuSans-Bold.ttf" if bold else "DejaVuSans.ttf"
+    return ImageFont.truetype(Path(matplotlib.get_data_path()) / "fonts" / "ttf" / name, size)
+
+
+def sheet(view: View) -> Image.Image:
+    """The whole view as one picture, 1,000 pixels wide or as its widest panel needs."""
+    panels = [shown(panel, view) for panel in view.panels]
+    columns = view.columns or max(1, (_WIDTH - _GAP) // (max((p.width for p in panels), default=1) + _GAP))
+    rows = [panels[i : i + columns] for i in range(0, len(panels), columns)]
+    widths = [max((row[k].width for row in rows if k < len(row)), default=0) for k in range(columns)]
+    width = max(_GAP + sum(w + _GAP for w in widths if w), 560)
+    head = _heading(view, width - 2 * _GAP)
+    height = head.height + 2 * _GAP + sum(max(p.height for p in row) + _GAP for row in rows)
+    page = Image.new("RGB", (width, height), _PAPER)
+    page.paste(head, (_GAP, _GAP))
+    top = head.height + 2 * _GAP
+    for row in rows:
+        left = _GAP
+        for k, panel in enumerate(row):
+            page.paste(panel, (left, top))
+            left += widths[k] + _GAP
+        top += max(p.height for p in row) + _GAP
+    return page
+
+
+def _heading(view: View, width: int) -> Image.Image:
+    lines = [(line, _font(_HEAD, bold=True), _INK) for line in _broken(view.title, _font(_HEAD, True), width)]
+    for note in view.notes:
+        lines += [(line, _font(_TEXT), _PALE) for line in _broken(note, _font(_TEXT), width)]
+    for finding in view.findings:
+        text = f"{finding.level}: {finding.what}; {finding.why}"
+        lines += [
+            (line, _font(_TEXT, True), (176, 66, 0)) for line in _broken(text, _font(_TEXT, True), width)
+        ]
+    heights = [int(font.size * 1.4) for _, font, _ in lines]
+    picture = Image.new("RGB", (width, sum(heights)), _PAPER)
+    draw, top = ImageDraw.Draw(picture), 0
+    for (text, font, colour), height in zip(lines, heights, strict=True):
+        draw.text((0, top), text, fill=colour, font=font)
+        top += height
+    return picture
+
+
+def shown(panel: Panel, view: View) -> Image.Image:
+    """A panel with its title, caption and scale."""
+    picture = _sized(panel, len(view.panels))
+    width = max(picture.width, 64)
+    above = _broken(panel.title, _font(_TEXT), width)
+    below = _broken(panel.caption, _font(_SMALL), width)
+    line, small = int(_TEXT * 1.4), int(_SMALL * 1.4)
+    bar = _BAR + small + 6 if panel.scale is not None else 0
+    height = len(above) * line + picture.height + bar + len(below) * small + 8
+    cell = Image.new("RGB", (width, height), _PAPER)
+    draw, top = ImageDraw.Draw(cell), 0
+    for text in above:
+        draw.text((0, top), text, fill=_INK, font=_font(_TEXT))
+        top += line
+    cell.paste(picture, (0, top))
+    top += picture.height + 4
+    if panel.scale is not None:
+        cell.paste(_scale_bar(panel.scale, picture.width), (0, top))
+        low, high = (_number(value) for value in (panel.scale.low, panel.scale.high))
+        draw.text((0, top + _BAR + 2), low, fill=_PALE, font=_font(_SMALL))
+        right = draw.textlength(high, font=_font(_SMALL))
+        draw.text((picture.width - right, top + _BAR + 2), high, fill=_PALE, font=_font(_SMALL))
+        top += bar
+    for text in below:
+        draw.text((0, top), text, fill=_PALE, font=_font(_SMALL))
+        top += small
+    return cell
+
+
+def _sized(panel: Panel, count: int) -> Image.Image:
+    """A panel's pixels at the size they are shown."""
+    picture = Image.fromarray(panel.pixels)
+    wanted = panel.width
+    if wanted is None:
+        wanted = max(_LEAST, min(_MOST, (_WIDTH - _GAP) // min(count, 8) - _GAP))
+        if not panel.smooth:  # a whole number of screen pixels for each
+            wanted = max(1, wanted // picture.width) * picture.width
+    if wanted == picture.width:
+        return picture
+    how = Image.Resampling.NEAREST if not panel.smooth else Image.Resampling.BICUBIC
+    if wanted < picture.width:
+        how = Image.Resampling.LANCZOS
+    return picture.resize((wanted, max(1, round(picture.height * wanted / picture.width))), how)
+
+
+def _scale_bar(scale: Scale, width: int) -> Image.Image:
+    ramp = np.linspace(scale.low, scale.high, max(width, 2))[None].repeat(_BAR, axis=0)
+    if scale.kind == "signed":
+        pixels, _ = signed(ramp, scale.high)
+    elif scale.kind == "positive":
+        pixels, _ = positive(ramp, scale.high)
+    else:
+        pixels, _ = grey(ramp, scale.low, scale.high)
+    return Image.fromarray(pixels)
+
+
+def _number(value: float) -> str:
+    return f"{value:.3g}"
+
+
+def _broken(text: str, font: ImageFont.FreeTypeFont, width: int) -> list[str]:
+    """Lines of at most a width; a word that is wider stands alone, cut."""
+    lines: list[str] = []
+    for paragraph in text.splitlines():
+        line = ""
+        for word in paragraph.split(" "):
+            longer = f"{line} {word}" if line else word
+            if line and font.getlength(longer) > width:
+                lines.append(line)
+                longer = word
+            line = longer
+        lines.append(line)
+    return [_cut(line, font, width) for line in lines]
+
+
+def _cut(line: str, font: ImageFont.FreeTypeFont, width: int) -> str:
+    if font.getlength(line) <= width:
+        return line
+    while line and font.getlength(f"{line}…") > width:
+        line = line[:-1]
+    return f"{line}…"
+
+
+def _animate(view: View, path: Path) -> None:
+    frames = [shown(frame, view) for frame in view.frames]
+    size = (max(f.width for f in frames), max(f.height for f in frames))
+    padded = []
+    for frame in frames:
+        page = Image.new("RGB", size, _PAPER)
+        page.paste(frame, (0, 0))
+        padded.append(page.quantize(128, dither=Image.Dither.NONE))
+    padded[0].save(
+        path,
+        format="GIF",
+        save_all=True,
+        append_images=padded[1:],
+        duration=round(1000 * view.seconds),
+        loop=0,
+    )
+
+
+_STYLE = """
+:root { color-scheme: light dark; font: 16px/1.5 system-ui, sans-serif }
+body { max-width: 75rem; margin: 2rem auto; padding: 0 1rem; background: Canvas; color: CanvasText }
+.panels { display: flex; flex-wrap: wrap; gap: 1.2rem; align-items: flex-start }
+figure { margin: 0; max-width: 100% } figure img { max-width: 100%; display: block }
+figcaption { font-size: .85rem; max-width: 30rem } .level { font-weight: 600 }
+.sharp { image-rendering: pixelated }
+.range { display: flex; justify-content: space-between; font-size: .8rem }
+"""
+
+
+def page(view: View) -> str:
+    """The view as one HTML file that needs nothing else."""
+    say = html.escape
+    parts = [f"<h1>{say(view.title)}</h1>", *(f"<p>{say(note)}</p>" for note in view.notes)]
+    parts += [
+        f'<p><span class="level">{say(f.level)}:</span> {say(f.what)}; {say(f.why)}; {say(f.do)}</p>'
+        for f in view.findings
+    ]
+    figures = []
+    for panel in view.panels:
+        picture = _sized(panel, len(view.panels))
+        sharp = "" if panel.smooth else ' class="sharp"'
+        inner = [f"<figcaption><b>{say(panel.title)}</b></figcaption>"] if panel.title else []
+        inner.append(
+            f'<img{sharp} src="{_uri(picture)}" width="{picture.width}" height="{picture.height}" '
+            f'alt="{say(panel.title or view.title, quote=True)}">'
+        )
+        if panel.scale is not None:
+            inner.append(f'<img src="{_uri(_scale_bar(panel.scale, picture.width))}" alt="">')
+            low, high = _number(panel.scale.low), _number(panel.scale.high)
+            inner.append(f'<div class="range"><span>{low}</span><span>{high}</span></div>')
+        inner += [f"<figcaption>{say(panel.caption)}</figcaption>"] if panel.caption else []
+        figures.append(f"<figure>{''.join(inner)}</figure>")
+    parts.append(f'<div class="panels">{"".join(figures)}</div>')
+    return (
+        f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{say(view.title)}</title>'
+        f'<meta name="viewport" content="width=device-width"><style>{_STYLE}</style></head>'
+        f"<body><main>{''.join(parts)}</main></body></html>\n"
+    )
+
+
+def _uri(picture: Image.Image) -> str:
+    file = io.BytesIO()
+    picture.save(file, format="PNG", optimize=True)
+    return f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"
