@@ -17,7 +17,9 @@ from typer.testing import CliRunner
 from sightline.base import DataError
 from sightline.cli import app
 from sightline.data import Examination, examine_images, group_images, open_images
-from sightline.data._doctor_looks import Looks, format_of, look_at, near_pairs
+from sightline.data._doctor_look import Look, format_of, look_at
+from sightline.data._doctor_looks import near_pairs
+from sightline.data._doctor_pass import Looks
 from sightline.imaging import photograph
 
 SIDE = 64
@@ -138,15 +140,10 @@ def test_a_set_alike_by_nature_is_not_one_lump() -> None:
         for _ in range(60)
     ]
     images.append(images[0].copy())
-    looks = [look_at(image) for image in images]
-    found = near_pairs(
-        Looks(
-            hashes=np.array([h for h, _ in looks], dtype=np.uint64),
-            thumbs=np.stack([thumb for _, thumb in looks]),
-            means=np.zeros(len(looks)), deviations=np.ones(len(looks)), formats=[""] * len(looks),
-        ),
-        np.ones(len(looks), dtype=bool),
-    )  # fmt: skip
+    looks = Looks.blank(np.full((len(images), 2), 32, dtype=np.int32), np.uint8)
+    for i, image in enumerate(images):
+        looks.put(i, "", Look(*look_at(image), largest=0, at_largest=0, constant=0, bits=0, noise=0))
+    found = near_pairs(looks, np.ones(len(images), dtype=bool))
     assert found.strict
     assert [pair[:2] for pair in found.pairs] == [(0, 60)]
 
@@ -342,7 +339,9 @@ def test_the_command_writes_a_page_and_a_list_and_changes_nothing(sound: Path, i
         rows = list(csv.reader(file))
     assert rows == [["path", "reason"], [f"train/a/{leaked.name}", "copy of test/a/<b>leaked.png of test"]]
     page = Path("page.html").read_text()
-    assert page.count("<img ") == 2
+    leaks = page.split("<h2>Leaks")[1].split("<h2>")[0]
+    assert leaks.count("<img ") == 2
+    assert page.count('<img class="sheet"') == 1
     assert "&lt;b&gt;leaked" in page
     assert "<b>leaked" not in page
     assert "http" not in page.replace("http-equiv", "")

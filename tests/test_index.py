@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import json
+import itertools
 import os
 import shutil
 from collections.abc import Callable
@@ -116,32 +116,63 @@ def test_a_changed_file_of_the_same_size_is_noticed(mixed: Path) -> None:
     assert found[0][1] != found[1][1]
 
 
-def without_a_column(index: dict[str, Any]) -> None:
-    del index["widths"]
+Columns = dict[str, Any]
 
 
-def with_a_short_column(index: dict[str, Any]) -> None:
-    index["digests"].pop()
+def read_index() -> Columns:
+    with np.load(index_file()) as columns:
+        return dict(columns)
 
 
-def with_a_number_too_large(index: dict[str, Any]) -> None:
-    index["heights"][0] = 2**40
+def write_index(columns: Columns) -> None:
+    with index_file().open("wb") as file:
+        np.savez(file, **columns)
 
 
-def with_a_word_for_a_number(index: dict[str, Any]) -> None:
-    index["modified_ns"][0] = "now"
+def place_of(name: str) -> int:
+    columns = read_index()
+    text, bounds = columns["names"].tobytes(), columns["name_bounds"].tolist()
+    return [text[i:j].decode() for i, j in itertools.pairwise(bounds)].index(name)
 
 
-def with_nothing(index: dict[str, Any]) -> None:
+def without_a_column(index: Columns) -> None:
+    del index["facts"]
+
+
+def with_a_short_column(index: Columns) -> None:
+    index["facts"] = index["facts"][:-1]
+
+
+def with_fewer_names(index: Columns) -> None:
+    index["name_bounds"] = index["name_bounds"][:-1]
+
+
+def with_names_that_go_back(index: Columns) -> None:
+    index["name_bounds"][1] = index["name_bounds"][3]
+
+
+def with_words_for_numbers(index: Columns) -> None:
+    index["name_bounds"] = index["name_bounds"].astype(str)
+
+
+def with_objects(index: Columns) -> None:
+    index["error_rows"] = index["error_rows"].astype(object)
+
+
+def with_an_error_of_no_file(index: Columns) -> None:
+    index["error_rows"][-1] = len(index["facts"])
+
+
+def with_a_table_for_a_column(index: Columns) -> None:
+    index["facts"] = index["facts"][None]
+
+
+def with_other_facts(index: Columns) -> None:
+    index["facts"] = index["facts"]["modified_ns"]
+
+
+def with_nothing(index: Columns) -> None:
     index.clear()
-
-
-def of_format_2(index: dict[str, Any]) -> None:
-    """As it was before it had columns: a list a file."""
-    columns = [index.pop(name) for name in ("bytes", "modified_ns", "widths", "heights", "channels")]
-    columns += [["0" * 32] * len(columns[0]), [""] * len(columns[0])]
-    index["files"] = dict(zip(index.pop("names"), map(list, zip(*columns, strict=True)), strict=True))
-    index["format"] = 2
 
 
 @pytest.mark.parametrize(
@@ -149,24 +180,26 @@ def of_format_2(index: dict[str, Any]) -> None:
     [
         without_a_column,
         with_a_short_column,
-        with_a_number_too_large,
-        with_a_word_for_a_number,
+        with_fewer_names,
+        with_names_that_go_back,
+        with_words_for_numbers,
+        with_objects,
+        with_an_error_of_no_file,
+        with_a_table_for_a_column,
+        with_other_facts,
         with_nothing,
-        of_format_2,
     ],
 )
-def test_an_index_that_cannot_be_used_is_made_anew(
-    mixed: Path, damage: Callable[[dict[str, Any]], None]
-) -> None:
-    read, whole = opened(mixed), index_file().read_text()
-    index = json.loads(whole)
+def test_an_index_that_cannot_be_used_is_made_anew(mixed: Path, damage: Callable[[Columns], None]) -> None:
+    read, whole = opened(mixed), index_file().read_bytes()
+    index = read_index()
     damage(index)
-    index_file().write_text(json.dumps(index))
+    write_index(index)
     assert opened(mixed) == read
-    assert index_file().read_text() == whole
+    assert index_file().read_bytes() == whole
 
 
-@pytest.mark.parametrize("content", [b"", b"{", b"[]", b"7", b"\xff\xfe\x00"])
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b"7", b"\xff\xfe\x00", b"PK\x05\x06" + bytes(18)])
 def test_a_file_that_is_no_index_is_replaced(mixed: Path, content: bytes) -> None:
     read, whole = opened(mixed), index_file().read_bytes()
     index_file().write_bytes(content)
@@ -174,10 +207,51 @@ def test_a_file_that_is_no_index_is_replaced(mixed: Path, content: bytes) -> Non
     assert index_file().read_bytes() == whole
 
 
+def test_a_changed_or_lost_byte_of_the_index_never_changes_the_set(mixed: Path) -> None:
+    read, whole = opened(mixed), index_file().read_bytes()
+    for at in range(0, len(whole), 97):
+        for damaged in (whole[:at], whole[:at] + bytes([whole[at] ^ 255]) + whole[at + 1 :]):
+            index_file().write_bytes(damaged)
+            assert opened(mixed) == read, at
+
+
 def test_the_index_is_believed(mixed: Path) -> None:
     """So that the tests above are of what is recalled, and not of files read again."""
     opened(mixed)
-    index = json.loads(index_file().read_text())
-    index["heights"][index["names"].index("a/002.png")] = 11
-    index_file().write_text(json.dumps(index))
+    row, index = place_of("a/002.png"), read_index()
+    index["facts"]["height"][row] = 11
+    write_index(index)
     assert [11, 8] in opened(mixed)["sizes"][1]
+
+
+def test_errors_are_recalled_of_the_right_files(mixed: Path) -> None:
+    """Rows move where files come and go before them."""
+    said = {name: read_record(mixed / name).error for name in ("a/broken.png", "b/empty.png")}
+    for happened in (nothing, add, remove):
+        happened(mixed)
+        (finding,) = (f for f in open_images(mixed, allow_unreadable=True).findings if "cannot" in f.what)
+        told = "; ".join(f"{name}: {error}" for name, error in said.items())
+        assert f"({told})" in finding.what
+
+
+def test_an_interrupted_reading_goes_on_where_it_was(
+    make_folder: MakeFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import sightline.data._index as index
+
+    root = make_folder({"a": (0, 20), "b": (1, 20)})
+    monkeypatch.setattr(index, "CHUNK", 8)
+    read: list[str] = []
+    real = index.read_record
+    monkeypatch.setattr(index, "read_record", lambda path, pages: read.append(path.name) or real(path, pages))
+
+    def interrupt(what: str, done: int, total: int) -> None:
+        if (done, total) == (24, 40):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        open_images(root, progress=interrupt)
+    assert len(read) == 24
+    assert len(open_images(root)) == 40
+    assert len(read) == 40
+    assert [path.suffix for path in cache_folder("index").iterdir()] == [".npz"]

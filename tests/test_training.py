@@ -259,10 +259,13 @@ FLAGS = {
     "convolve": "--stride --pad --dilation --pool --step --true --output -o --json",
     "filter": "--output -o --pad --true --signed --sheet --list --json",
     "summary": "--input --depth --arithmetic --slide --batch-size -b --measure --effective --strict --json",
-    "check": "--input --data --report --quarantine --batch-size -b --strict --json",
+    "check": "--input --data --model --img-size --sheet --pages --report --quarantine --batch-size -b "
+    "--strict --json",
     "compare": "--input --measure --layers --batch-size -b --json",
     "draw": "--output -o --style --input --depth --unfold",
     "fetch": "--list --for --to --json",
+    "view": "--layer --unit --at --target --top --steps --size --temperature --against --seed --sanity --input "
+    "--device --output -o --json",
 }
 
 

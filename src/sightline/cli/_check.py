@@ -12,10 +12,12 @@ import typer
 from sightline.cli._console import handled, print_json
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from torch import Tensor
 
     from sightline.base import Finding
-    from sightline.data import Examination
+    from sightline.data import Examination, ImageSet, InputView
     from sightline.imaging import Canvas, Preprocessing
     from sightline.inference import NetworkAt
 
@@ -44,6 +46,23 @@ def check(
     batch_size: Annotated[
         int, typer.Option("--batch-size", "-b", min=0, help="Images to measure with; 0 measures nothing.")
     ] = 8,
+    network: Annotated[
+        str | None,
+        typer.Option(
+            "--model", help="Of data: whose input the images are judged for; what train would take."
+        ),
+    ] = None,
+    img_size: Annotated[
+        int | None,
+        typer.Option("--img-size", min=1, help="Of data: side of the square the network is given."),
+    ] = None,
+    sheet: Annotated[
+        Path | None,
+        typer.Option(help="Of data: images as stored and as the network will see them, FILE.png."),
+    ] = None,
+    pages: Annotated[
+        str, typer.Option(help="Of data: which pages of files are meant: first, max, channels or a number.")
+    ] = "",
     report: Annotated[Path | None, typer.Option(help="Of data: a page with thumbnails, FILE.html.")] = None,
     quarantine: Annotated[
         Path | None, typer.Option(help="Of data: the files to set aside, FILE.csv; none is moved.")
@@ -58,13 +77,18 @@ def check(
 
     if _is_data(model):
         of_networks = {"--input": input, "--data": data, "--strict": strict, "--batch-size": batch_size != 8}
-        for option, given in of_networks.items():
-            if given:
+        for option, wrong in of_networks.items():
+            if wrong:
                 raise ArgumentError(f"{option} is for networks, and {model} is data")
-        _check_data(model, report, quarantine, json=json)
+        outputs = {"--sheet": sheet, "--report": report, "--quarantine": quarantine}
+        _check_data(model, network, img_size, pages, outputs, json=json)
         return
-    for option, path in (("--report", report), ("--quarantine", quarantine)):
-        if path is not None:
+    of_data = {
+        "--model": network, "--img-size": img_size, "--pages": pages, "--sheet": sheet, "--report": report,
+        "--quarantine": quarantine,
+    }  # fmt: skip
+    for option, given in of_data.items():
+        if given:
             raise ArgumentError(f"{option} is for data, and {model} is not a folder of images")
     if batch_size == 1:
         raise ArgumentError("--batch-size is 1; give 0 to measure nothing, or 2 or more")
@@ -87,22 +111,39 @@ def _is_data(spec: str) -> bool:
     return path.is_file() and path.suffix.lower() in {*EXTENSIONS, ".csv", ".npz"}
 
 
-def _check_data(source: str, report: Path | None, quarantine: Path | None, *, json: bool) -> None:
+def _check_data(
+    source: str,
+    network: str | None,
+    img_size: int | None,
+    pages: str,
+    outputs: dict[str, Path | None],
+    *,
+    json: bool,
+) -> None:
     from sightline.cli._console import make_reporter
-    from sightline.data import check_output, examine_images, write_examination, write_quarantine
+    from sightline.data import check_output, examine_images, write_examination, write_quarantine, write_sheet
 
-    outputs = (
-        ("--report", report, ".html", write_examination),
-        ("--quarantine", quarantine, ".csv", write_quarantine),
+    endings = {"--sheet": ".png", "--report": ".html", "--quarantine": ".csv"}
+    wanted = {option: path for option, path in outputs.items() if path is not None}
+    for option, path in wanted.items():
+        check_output(option, path, endings[option])
+    reporter = make_reporter()
+    view_of = _view_of(network, img_size)
+    drawn = "--sheet" in wanted or "--report" in wanted
+    examination = examine_images(
+        source, pages=pages, view_of=view_of, sheet=drawn, progress=reporter.progress
     )
-    for option, path, ending, _ in outputs:
-        if path is not None:
-            check_output(option, path, ending)
-    examination = examine_images(source, progress=make_reporter().progress)
-    for _, path, _, write in outputs:
-        if path is not None:
-            write(path, examination)
-            print(f"written: {path}", file=sys.stderr)
+    for option, path in wanted.items():
+        if option == "--sheet":
+            if examination.sheet is None:
+                print(f"not written: {path}, for the set cannot be opened", file=sys.stderr)
+                continue
+            write_sheet(path, examination.sheet)
+        elif option == "--report":
+            write_examination(path, examination)
+        else:
+            write_quarantine(path, examination)
+        print(f"written: {path}", file=sys.stderr)
     found = examination.findings
     if json:
         print_json({"findings": [f.to_dict() for f in found]})
@@ -110,6 +151,33 @@ def _check_data(source: str, report: Path | None, quarantine: Path | None, *, js
         _print_of_data(examination)
     if any(f.level == "error" for f in found):
         raise typer.Exit(1)
+
+
+def _view_of(network: str | None, img_size: int | None) -> Callable[[ImageSet], InputView]:
+    """How a network will be given the images of a set: as trained, or as `train` would give them."""
+    from sightline.base import ArgumentError
+    from sightline.data import InputView, input_view
+    from sightline.imaging import Preprocessing
+    from sightline.inference import resolve
+    from sightline.training import default_model
+
+    model = None if network is None else resolve(network)
+    header = None if model is None else model.header
+    if header is not None and img_size is not None:
+        raise ArgumentError(
+            f"--img-size is for a network that is not trained yet, and {network} has its size"
+        )
+
+    def view_of(images: ImageSet) -> InputView:
+        if model is not None and header is not None:
+            preprocessing = Preprocessing(**header.preprocessing)
+            name = model.architecture.name
+            return InputView(name=name, canvas=header.framing, preprocessing=preprocessing, trained=True)
+        named = model or resolve(default_model(images))
+        of = named.architecture
+        return input_view(images, of.name, of.input_shape[1:], of.input_sizes, img_size)
+
+    return view_of
 
 
 def _print_of_data(examination: Examination) -> None:

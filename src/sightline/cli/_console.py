@@ -126,7 +126,7 @@ class TerminalReporter:
             self._what = what
             self._progress.start()
             self._task = self._progress.add_task(what, total=total, detail="")
-        self._progress.update(self._task, completed=done)
+        self._progress.update(self._task, completed=done, total=total)
         if detail is not None and time.monotonic() - self._detailed_at > _DETAIL_EVERY:
             self._progress.update(self._task, detail=detail())  # may make an accelerator wait
             self._detailed_at = time.monotonic()

@@ -12,9 +12,10 @@ if TYPE_CHECKING:
     from sightline.data._batches import WorkerBatches as WorkerBatches
     from sightline.data._batches import open_batches as open_batches
     from sightline.data._csv import listed_sources as listed_sources
-    from sightline.data._doctor import Case as Case
     from sightline.data._doctor import Examination as Examination
+    from sightline.data._doctor import examine_before_training as examine_before_training
     from sightline.data._doctor import examine_images as examine_images
+    from sightline.data._doctor_case import Case as Case
     from sightline.data._doctor_page import check_output as check_output
     from sightline.data._doctor_page import write_examination as write_examination
     from sightline.data._doctor_page import write_quarantine as write_quarantine
@@ -23,10 +24,13 @@ if TYPE_CHECKING:
     from sightline.data._image_set import ImageSet as ImageSet
     from sightline.data._image_set import Part as Part
     from sightline.data._index import Progress as Progress
+    from sightline.data._input_view import InputView as InputView
+    from sightline.data._input_view import input_view as input_view
     from sightline.data._open import EMBEDDED as EMBEDDED
     from sightline.data._open import open_images as open_images
     from sightline.data._pictures import display_range as display_range
     from sightline.data._pictures import picture_of as picture_of
+    from sightline.data._sheet import write_sheet as write_sheet
     from sightline.data._sizes import choose_sizes as choose_sizes
     from sightline.data._split import Split as Split
     from sightline.data._split import fold_images as fold_images
@@ -41,13 +45,16 @@ __getattr__, __dir__, __all__ = lazy_exports(
         "_batch": ("Batch",),
         "_batches": ("DEFAULT_BUDGET_MB", "BatchSource", "MemoryBatches", "WorkerBatches", "open_batches"),
         "_csv": ("listed_sources",),
-        "_doctor": ("Case", "Examination", "examine_images"),
+        "_doctor": ("Examination", "examine_before_training", "examine_images"),
+        "_doctor_case": ("Case",),
         "_doctor_page": ("check_output", "write_examination", "write_quarantine"),
         "_groups": ("group_images",),
         "_image_set": ("PARTS", "ImageSet", "Part"),
         "_index": ("Progress",),
+        "_input_view": ("InputView", "input_view"),
         "_open": ("EMBEDDED", "open_images"),
         "_pictures": ("display_range", "picture_of"),
+        "_sheet": ("write_sheet",),
         "_sizes": ("choose_sizes",),
         "_split": ("Split", "fold_images", "recorded_split", "split_images"),
         "_statistics": ("channel_statistics", "value_ranges"),

@@ -169,8 +169,9 @@ def check_size(where: str, count: int) -> None:
         DataError: if it is.
     """
     if count > MAX_BYTES:
+        claimed = min(count, 10**18) / 1e9  # an integer may be too large for a float
         raise DataError(
-            f"{where} claims {count / 1e9:,.1f} GB; at most {MAX_BYTES / 1e9:g} GB are held in memory: "
+            f"{where} claims {claimed:,.1f} GB; at most {MAX_BYTES / 1e9:g} GB are held in memory: "
             f"store the images as files"
         )
 
@@ -194,7 +195,7 @@ def open_npz(source: str, path: Path, training: bool) -> ImageSet:
         struct.error,
         zipfile.BadZipFile,
     ) as error:
-        raise DataError(f"{source} is not an .npz, or it is broken: {error}") from error
+        raise DataError(f"{source} is not an .npz, or it is broken: {str(error)[:200]}") from error
     with archive:
         there = {name.removesuffix(".npy"): name for name in archive.namelist()}
         pairs = _pairs(source, list(there))
@@ -205,7 +206,7 @@ def open_npz(source: str, path: Path, training: bool) -> ImageSet:
             array = _read_array(source, archive, there["classes"])
             if array.ndim != 1 or array.dtype.kind != "U" or len(set(array.tolist())) != len(array):
                 raise DataError(f"{source}: classes must be a list of different names")
-            names = array.tolist()
+            names = _printable(f"{source}: classes", "name", array)
         stored = [
             Stored(
                 where=f"{source}: {images}",
@@ -275,10 +276,16 @@ def _labels(
     if array.ndim != 1:
         raise DataError(f"{where} has shape {array.shape}; labels are one for each image: (N,)")
     if array.dtype.kind == "U":
-        bad = [i for i, label in enumerate(array.tolist()) if not label or not label.isprintable()]
-        if bad:
-            raise DataError(f"{where}: the label of image {bad[0]} is empty or holds a control character")
+        _printable(where, "label of image", array)
     return class_names(where, array, names)
+
+
+def _printable(where: str, what: str, array: NDArray[Any]) -> list[str]:
+    texts: list[str] = array.tolist()
+    bad = next((i for i, text in enumerate(texts) if not text or not text.isprintable()), None)
+    if bad is not None:
+        raise DataError(f"{where}: the {what} {bad} is empty or holds a control character")
+    return texts
 
 
 def _read_array(source: str, archive: zipfile.ZipFile, member: str) -> NDArray[Any]:
@@ -297,10 +304,12 @@ def _read_array(source: str, archive: zipfile.ZipFile, member: str) -> NDArray[A
                 raise DataError(f"{where} is broken: its header claims shape {shape}")
             with archive.open(member) as file:
                 array: NDArray[Any] = np.lib.format.read_array(file, allow_pickle=False)
+            if dtype.kind == "U":
+                array.tolist()  # fails where a number is no letter
     except DataError:
         raise
     except Exception as error:  # a broken archive fails in any way: zlib, struct, tokenize, encryption...
-        said = " ".join(str(error).split())  # some of NumPy's words are of several lines
+        said = " ".join(str(error).split())[:200]  # some of NumPy's words are of several lines
         raise DataError(f"{where} is broken ({type(error).__name__}: {said})") from error
     return array
 

@@ -24,7 +24,9 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from sightline.base import DataError, StorageError, cache_folder, storage_errors
+from sightline.data._ahead import CHUNK, PARALLEL_FROM, mapped
 from sightline.data._batch import Batch
+from sightline.data._columns import Digests, taken
 from sightline.data._image_set import ImageSet
 from sightline.data._index import Progress
 from sightline.imaging import (
@@ -38,13 +40,12 @@ from sightline.imaging import (
     read_framed,
     widened,
 )
-from sightline.machine import START_METHOD, serve_parent, starting_workers, usable_cores, worker_pool
+from sightline.machine import START_METHOD, serve_parent, starting_workers, usable_cores
 
 DEFAULT_BUDGET_MB = 2048
 """Framed images up to this many megabytes (10^6 bytes) are kept decoded."""
 
-_PARALLEL_FROM = 2_000
-_CHUNK = 256
+_PARALLEL_FROM = PARALLEL_FROM
 
 
 class BatchSource(Protocol):
@@ -192,9 +193,9 @@ class WorkerBatches:
 
     def _start(self, training: bool) -> tuple[_Order, DataLoader[Any]]:
         assert self._images.root is not None
-        order = _Order()
+        order = _Order(self._images)
         loader: DataLoader[Any] = DataLoader(
-            _FramedFiles(self._images, self.canvas, training),
+            _FramedFiles(self.canvas, training),
             sampler=order,  # each item of the "set" is a whole batch
             batch_size=None,
             num_workers=self._workers,
@@ -206,13 +207,18 @@ class WorkerBatches:
 
 
 class _Order:
-    """The epoch's batches, changed from outside while the workers live on."""
+    """The epoch's batches, changed from outside while the workers live on.
 
-    def __init__(self) -> None:
+    A worker is told the files of each batch, and holds nothing of the set: of a million images every worker
+    would hold a million names.
+    """
+
+    def __init__(self, images: ImageSet) -> None:
+        self._images = images
         self.batches: Sequence[NDArray[np.int64]] = ()
 
-    def __iter__(self) -> Iterator[NDArray[np.int64]]:
-        return iter(self.batches)
+    def __iter__(self) -> Iterator[_Files]:
+        return (_Files.of(self._images, ids) for ids in self.batches)
 
     def __len__(self) -> int:
         return len(self.batches)
@@ -228,13 +234,15 @@ class _Files:
     """Where each channel is a file: those after the first."""
 
     @classmethod
-    def of(cls, images: ImageSet, start: int = 0, end: int | None = None) -> _Files:
-        part = slice(start, end)
+    def of(cls, images: ImageSet, ids: NDArray[np.int64]) -> _Files:
         return cls(
             root=str(images.root),
-            names=images.names[part],
-            more=None if images.more_files is None else images.more_files[part],
+            names=tuple(taken(images.names, ids)),
+            more=None if images.more_files is None else tuple(images.more_files[i] for i in ids),
         )
+
+    def __len__(self) -> int:
+        return len(self.names)
 
     def source(self, index: int) -> Source:
         path = Path(self.root) / self.names[index]
@@ -249,20 +257,19 @@ class _Files:
 class _FramedFiles(Dataset[tuple[Tensor, Tensor, str]]):
     """Framed batches of files. A file that fails is reported by name; the parent raises."""
 
-    def __init__(self, images: ImageSet, canvas: Canvas, reduced: bool) -> None:
-        self._files = _Files.of(images)
+    def __init__(self, canvas: Canvas, reduced: bool) -> None:
         self._canvas, self._reduced = canvas, reduced
 
-    def __getitem__(self, ids: NDArray[np.int64]) -> tuple[Tensor, Tensor, str]:
+    def __getitem__(self, files: _Files) -> tuple[Tensor, Tensor, str]:
         c = self._canvas
         dtype = torch.uint8 if c.depth == "uint8" else torch.float32
-        pixels = torch.empty((len(ids), c.channels, c.height, c.width), dtype=dtype)
-        transforms = torch.empty((len(ids), 3, 3))
-        for row, index in enumerate(ids):
+        pixels = torch.empty((len(files), c.channels, c.height, c.width), dtype=dtype)
+        transforms = torch.empty((len(files), 3, 3))
+        for row in range(len(files)):
             try:
-                framed = read_framed(self._files.source(index), c, reduced=self._reduced)
+                framed = read_framed(files.source(row), c, reduced=self._reduced)
             except UnreadableImageError as error:
-                return pixels, transforms, self._files.said(index, error)
+                return pixels, transforms, files.said(row, error)
             pixels.numpy()[row] = framed.pixels
             transforms.numpy()[row] = framed.transform
         return pixels, transforms, ""
@@ -285,8 +292,11 @@ def _decoded(images: ImageSet, canvas: Canvas, progress: Progress | None) -> Val
     """The set as one array mapped from the cache; made there first if it is not."""
     assert images.root is not None
     key = hashlib.blake2b(repr(canvas).encode(), digest_size=16)
-    for digest in images.digests:
-        key.update(bytes.fromhex(digest))
+    if isinstance(images.digests, Digests):
+        key.update(images.digests.content.tobytes())
+    else:
+        for digest in images.digests:
+            key.update(bytes.fromhex(digest))
     path = cache_folder("pixels") / f"{key.hexdigest()}.npy"
     shape = (len(images), canvas.channels, canvas.height, canvas.width)
     with contextlib.suppress(OSError, ValueError):
@@ -329,35 +339,28 @@ def _reserve(path: Path, shape: tuple[int, ...], depth: Depth) -> None:
 
 
 def _fill(images: ImageSet, canvas: Canvas, array: Path, progress: Progress | None) -> None:
-    jobs = [
-        (array, _Files.of(images, start, start + _CHUNK), canvas, start)
-        for start in range(0, len(images), _CHUNK)
-    ]
-    if len(images) < _PARALLEL_FROM or usable_cores() == 1:
-        results = map(_fill_part, jobs)
-        _collect(results, images, progress)
-        return
-    with worker_pool() as pool:
-        _collect(pool.map(_fill_part, jobs), images, progress)
-
-
-def _collect(results: Iterator[tuple[int, str]], images: ImageSet, progress: Progress | None) -> None:
+    total = len(images)
+    jobs = (
+        (array, _Files.of(images, np.arange(start, min(start + CHUNK, total))), canvas, start)
+        for start in range(0, total, CHUNK)
+    )
     done = 0
-    for count, error in results:
-        if error:
-            raise DataError(error)
-        done += count
-        if progress is not None:
-            progress("decoding images", done, len(images))
+    with contextlib.closing(mapped(_fill_part, jobs, parallel=total >= _PARALLEL_FROM)) as parts:
+        for count, error in parts:
+            if error:
+                raise DataError(error)
+            done += count
+            if progress is not None:
+                progress("decoding images", done, total)
 
 
 def _fill_part(job: tuple[Path, _Files, Canvas, int]) -> tuple[int, str]:
     array, files, canvas, start = job
     pixels = np.load(array, mmap_mode="r+")
-    for row in range(len(files.names)):
+    for row in range(len(files)):
         try:
             pixels[start + row] = read_framed(files.source(row), canvas).pixels
         except UnreadableImageError as error:
             return 0, files.said(row, error)
     pixels.flush()
-    return len(files.names), ""
+    return len(files), ""

@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
 _SEPARATORS = (",", ";", "\t")
 _OWN_COLUMNS = ("path", "label", "split")
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -236,7 +236,8 @@ def _read(source: str, path: Path, *, labelled: bool = True) -> _Table:
             part = _part(where, cells[place["split"]]) if "split" in place else None
             rows.append(_Row(files, label, part, tuple(cells[i] for i in others), reader.line_num))
     except csv.Error as error:
-        raise DataError(f"{source}, line {reader.line_num}: {error}") from error
+        said = str(error).replace("\t", r"\t")  # a separator, which it quotes
+        raise DataError(f"{source}, line {reader.line_num}: {said}") from error
     if not rows:
         raise DataError(f"{source} lists no images: it has a header and no row")
     return _Table(

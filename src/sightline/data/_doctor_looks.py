@@ -1,34 +1,20 @@
-"""What each image looks like, in a hash and 32x32 grey pixels; and which two look nearly the same.
+"""Which images of a set look nearly the same.
 
-The hash is the difference hash: whether grey rises from one pixel to the next, in 8 rows of 9. Ours asks for
-a rise of a tenth of the pixels' deviation: in a smooth sky mere noise would decide. Pairs that share one of
-its bands are candidates; a candidate is kept where few bits differ and the pixels agree, also where one image
-is a slight crop of the other. Pairs are never joined into chains.
-
-Source: N. Krawetz 2013, "Kind of Like That" (the difference hash).
+Pairs that share one of the bands of their hashes are candidates; a candidate is kept where few bits differ
+and the 32x32 pixels agree, also where one image is a slight crop of the other. Of deeper images, two of one
+size that differ by less than 8 bits would show, but by more than their noise, are two images: what tells them
+apart is in their low bits. Pairs are never joined into chains.
 """
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-import tempfile
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ProcessPoolExecutor
-from itertools import islice
-from multiprocessing import get_context
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
-from sightline.imaging import UnreadableImageError, decode
-from sightline.machine import START_METHOD, serve_parent, starting_workers, usable_cores
-
-THUMB = 32
-"""Side of the grey pixels that candidates are verified on."""
+from sightline.data._doctor_look import THUMB
+from sightline.data._doctor_pass import Looks
 
 MAX_BITS = 10
 """The most bits of 64 in which two hashes of a near pair differ."""
@@ -43,13 +29,9 @@ _ALIKE_FROM, _ALIKE_BY_NATURE, _MANY_TWINS = 50, 0.1, 5
 """The strict bound holds from so many images, if more than this share have a near twin, and of those the mean
 has more than so many: copies come in pairs, likeness does not."""
 
-_RISE = 0.1
 _WORTH_ALIGNING = 0.7
 _MAX_ALIGNED, _ALIGNED_EACH = 2_000, 3
 """Candidates, in all or an image, above which crops are not tried: images so alike give no answer."""
-_PARALLEL_FROM = 500
-_CHUNK = 64
-_MAX_PROCESSES = 2
 _MAX_BUCKET = 1_000
 """Images of one band; of more, the rest is compared by the other bands alone."""
 _MAX_CANDIDATES = 1_000_000
@@ -57,29 +39,9 @@ _SMALL_BITS = 4
 """As `MAX_BITS`, where images are small and must agree almost exactly."""
 _FINE_BANDS_FROM = 100_000
 _AT_ONCE = 4_096
-
-_SIGNATURES = (
-    (b"\xff\xd8\xff", "JPEG"), (b"\x89PNG\r\n\x1a\n", "PNG"), (b"GIF8", "GIF"), (b"BM", "BMP"),
-    (b"II*\0", "TIFF"), (b"MM\0*", "TIFF"), (b"II+\0", "TIFF"), (b"MM\0+", "TIFF"),
-    (b"\0\0\0\x0cjP  ", "JPEG 2000"), (b"\xff\x4f\xff\x51", "JPEG 2000"),
-    *((b"P%d" % i + space, "PNM") for i in range(1, 7) for space in (b"\n", b" ", b"\r", b"\t")),
-)  # fmt: skip
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
-class Looks:
-    """What N images look like, in columns."""
-
-    hashes: NDArray[np.uint64]
-    """(N,) difference hashes."""
-    thumbs: NDArray[np.uint8]
-    """(N, 32, 32) grey, on disk rather than in memory."""
-    means: NDArray[np.float64]
-    """(N,) mean grey, 0 to 255; NaN where the file could not be read."""
-    deviations: NDArray[np.float64]
-    """(N,) of the 32x32 pixels."""
-    formats: list[str]
-    """By the file's first bytes; empty where unknown."""
+_VISIBLE = 1.0
+"""A difference of two images, of 255, that 8 bits would show."""
+_ABOVE_NOISE = 4.0
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -92,55 +54,6 @@ class NearPairs:
     """Whether the images are small or alike by nature, and the strict bound was used."""
     skipped: int
     """Comparisons left out, of images that share a band with very many."""
-
-
-def format_of(start: bytes) -> str:
-    """The format that a file's first 16 bytes say; empty where they say none.
-
-    Example:
-        >>> format_of(b"GIF89a"), format_of(b"hello")
-        ('GIF', '')
-    """
-    if start[:4] == b"RIFF" and start[8:12] == b"WEBP":
-        return "WEBP"
-    return next((name for signature, name in _SIGNATURES if start.startswith(signature)), "")
-
-
-def look_at(source: Image.Image) -> tuple[int, NDArray[np.uint8]]:
-    """The 64-bit difference hash and the 32x32 grey pixels of an image."""
-    grey = source.convert("L")
-    small = np.asarray(grey.convert("F").resize((9, 8), Image.Resampling.BOX))
-    bits = np.packbits(small[:, 1:] - small[:, :-1] > _RISE * small.std())
-    thumb = np.asarray(grey.resize((THUMB, THUMB), Image.Resampling.BOX), dtype=np.uint8)
-    return int.from_bytes(bits.tobytes()), thumb
-
-
-def look_at_all(
-    items: Iterable[Path | NDArray[np.uint8]], total: int, told: Callable[[int], None] | None = None
-) -> Looks:
-    """Look at every image once; a file that cannot be read has mean NaN.
-
-    Args:
-        items: Files, or (C, H, W) pixels.
-        total: How many.
-        told: Called with how many are done.
-    """
-    looks = Looks(
-        hashes=np.zeros(total, dtype=np.uint64),
-        thumbs=_on_disk((total, THUMB, THUMB)),
-        means=np.full(total, np.nan),
-        deviations=np.zeros(total),
-        formats=[""] * total,
-    )
-    with _mapped(items, total) as found:
-        for i, (name, look) in enumerate(found):
-            looks.formats[i] = name
-            if look is not None:
-                looks.hashes[i], looks.thumbs[i] = look
-                looks.means[i], looks.deviations[i] = look[1].mean(), look[1].std()
-            if told is not None and ((i + 1) % _CHUNK == 0 or i + 1 == total):
-                told(i + 1)
-    return looks
 
 
 def near_pairs(looks: Looks, wanted: NDArray[np.bool_], *, small: bool = False) -> NearPairs:
@@ -158,7 +71,7 @@ def near_pairs(looks: Looks, wanted: NDArray[np.bool_], *, small: bool = False) 
     for start in range(0, len(candidates), _AT_ONCE):
         part = indices[candidates[start : start + _AT_ONCE]]
         agreement = _agreements(looks.thumbs, part, aligned)
-        kept = agreement >= MIN_AGREEMENT
+        kept = (agreement >= MIN_AGREEMENT) & ~_differ_in_low_bits(looks, part)
         pairs += zip(*part[kept].T.tolist(), agreement[kept].tolist(), strict=True)
     twins = {i for one, two, _ in pairs for i in (one, two)}
     alike = len(twins) > _ALIKE_BY_NATURE * len(indices) and 2 * len(pairs) > _MANY_TWINS * len(twins)
@@ -197,7 +110,27 @@ def _candidates(hashes: NDArray[np.uint64], most_bits: int = MAX_BITS) -> tuple[
     return candidates[np.lexsort((candidates[:, 1], candidates[:, 0]))], skipped
 
 
-def _agreements(thumbs: NDArray[np.uint8], pairs: NDArray[np.int64], aligned: bool) -> NDArray[np.float64]:
+def _differ_in_low_bits(looks: Looks, pairs: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Whether two images of one size differ by less than 8 bits show, yet by more than noise. (P, 2) -> (P,).
+
+    One is fitted to the other first (gain and offset), so that a brighter copy is a copy.
+    """
+    differ = np.zeros(len(pairs), dtype=bool)
+    if looks.thumbs.dtype == np.uint8 or not len(pairs):
+        return differ
+    one, two = (looks.thumbs[pairs[:, k]].reshape(len(pairs), -1).astype(np.float64) for k in (0, 1))
+    one -= one.mean(axis=1, keepdims=True)
+    two -= two.mean(axis=1, keepdims=True)
+    gain = (one * two).sum(axis=1) / np.maximum((one**2).sum(axis=1), 1e-12)
+    rest = np.sqrt(((two - gain[:, None] * one) ** 2).mean(axis=1))
+    noise = np.hypot(gain * looks.noises[pairs[:, 0]], looks.noises[pairs[:, 1]])
+    same_size = (looks.sizes[pairs[:, 0]] == looks.sizes[pairs[:, 1]]).all(axis=1)
+    return np.asarray(same_size & (rest < _VISIBLE) & (rest > _ABOVE_NOISE * noise))
+
+
+def _agreements(
+    thumbs: NDArray[np.uint8] | NDArray[np.float32], pairs: NDArray[np.int64], aligned: bool
+) -> NDArray[np.float64]:
     """Correlation of the pixels of each pair; the best over slight crops where it may help. -> (P,)."""
     one, two = thumbs[pairs[:, 0]].astype(np.float32), thumbs[pairs[:, 1]].astype(np.float32)
     best = (_standard(one) * _standard(two)).sum(axis=1)
@@ -236,59 +169,3 @@ def _standard(images: NDArray[np.float32]) -> NDArray[np.float32]:
     flat = flat - flat.mean(axis=1, keepdims=True)
     norms = np.linalg.norm(flat, axis=1, keepdims=True)
     return np.asarray(flat / np.maximum(norms, 1e-6), dtype=np.float32)
-
-
-Found = tuple[str, tuple[int, NDArray[np.uint8]] | None]
-
-
-def _look(item: Path | NDArray[np.uint8]) -> Found:
-    """The format and the look of one image; None where it cannot be read."""
-    if isinstance(item, np.ndarray):
-        pixels = item[0] if len(item) == 1 else item.transpose(1, 2, 0)
-        return "", look_at(Image.fromarray(pixels))
-    try:
-        content = item.read_bytes()
-    except OSError:
-        return "", None
-    name = format_of(content[:16])
-    try:
-        return name, look_at(decode(content, 1, (2 * THUMB, 2 * THUMB)))
-    except UnreadableImageError:
-        return name, None
-
-
-@contextlib.contextmanager
-def _mapped(items: Iterable[Path | NDArray[np.uint8]], total: int) -> Iterator[Iterable[Found]]:
-    """Looks in order, by two processes where there are many images and two cores."""
-    processes = min(_MAX_PROCESSES, usable_cores())
-    if total < _PARALLEL_FROM or processes == 1:
-        yield map(_look, items)
-        return
-    with starting_workers():
-        pool = ProcessPoolExecutor(processes, mp_context=get_context(START_METHOD), initializer=serve_parent)
-        try:
-            yield _streamed(pool, iter(items))
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)
-
-
-def _streamed(pool: ProcessPoolExecutor, items: Iterator[Path | NDArray[np.uint8]]) -> Iterator[Found]:
-    """As `pool.map`, with few chunks under way, so that a million files are not queued at once."""
-    under_way: deque[Future[list[Found]]] = deque()
-    while True:
-        while len(under_way) < 4 * _MAX_PROCESSES and (chunk := list(islice(items, _CHUNK))):
-            under_way.append(pool.submit(_look_at_chunk, chunk))
-        if not under_way:
-            return
-        yield from under_way.popleft().result()
-
-
-def _look_at_chunk(items: list[Path | NDArray[np.uint8]]) -> list[Found]:
-    return [_look(item) for item in items]
-
-
-def _on_disk(shape: tuple[int, ...]) -> NDArray[np.uint8]:
-    """Zeros in a file without a name, which goes with the array."""
-    with tempfile.TemporaryFile() as file:
-        file.truncate(max(1, int(np.prod(shape))))
-        return np.memmap(file, dtype=np.uint8, mode="r+", shape=shape)

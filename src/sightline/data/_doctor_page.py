@@ -13,9 +13,12 @@ from typing import Literal
 from PIL import Image
 
 from sightline.base import LEVELS, ArgumentError, write_text
-from sightline.data._doctor import Case, Examination
+from sightline.data._doctor import Examination
+from sightline.data._doctor_case import Case
 from sightline.data._image_set import PARTS, ImageSet
-from sightline.imaging import UnreadableImageError, decode
+from sightline.data._pictures import picture_of
+from sightline.data._sheet import SHEET_MARK
+from sightline.imaging import UnreadableImageError
 
 Level = Literal["error", "warning", "info"]
 
@@ -45,7 +48,8 @@ td.number, th.number { text-align: right; }
 .cases { display: grid; grid-template-columns: repeat(auto-fill, minmax(18rem, 1fr)); gap: 1rem; padding: 0; }
 .cases li { list-style: none; background: var(--faint); padding: .75rem; font-size: .875rem; }
 .pictures { display: flex; flex-wrap: wrap; gap: .5rem; margin-bottom: .5rem; }
-img { max-width: 8rem; max-height: 8rem; image-rendering: auto; border: 1px solid var(--rule); }
+.pictures img { max-width: 8rem; max-height: 8rem; border: 1px solid var(--rule); }
+.sheet { max-width: 100%; height: auto; }
 """
 
 
@@ -100,7 +104,8 @@ def check_output(option: str, path: Path, ending: str) -> None:
             start = file.read(512).decode("utf-8", "replace")
     except OSError:
         start = ""
-    ours = _MARK in start if ending == ".html" else start.startswith(",".join(_HEADER) + "\n")
+    marks = {".html": _MARK in start, ".png": SHEET_MARK in start}
+    ours = marks.get(ending, start.startswith(",".join(_HEADER) + "\n"))
     if not ours:
         raise ArgumentError(f"{option} {path} exists and was not written by check; give another name")
 
@@ -119,7 +124,10 @@ def _page(examination: Examination) -> str:
     ]
     if examination.images is not None:
         parts.append(_classes(examination.images))
-    parts += [_section(examination, kind, cases) for kind, cases in kinds.items()]
+    if examination.sheet is not None:
+        parts.append(_sheet(examination.sheet))
+    place = {} if examination.images is None else {n: i for i, n in enumerate(examination.images.names)}
+    parts += [_section(examination.images, place, kind, cases) for kind, cases in kinds.items()]
     parts.append("</body>\n</html>\n")
     return "".join(parts)
 
@@ -154,17 +162,25 @@ def _classes(images: ImageSet) -> str:
     return f"<table>\n<tr><th>class</th>{head}</tr>\n{''.join(rows)}</table>\n{note}"
 
 
-def _section(examination: Examination, kind: str, cases: list[Case]) -> str:
-    items = "".join(_item(examination.images, case) for case in cases[:_SHOWN])
+def _sheet(sheet: Image.Image) -> str:
+    return (
+        "<h2>As a network sees them</h2>\n"
+        "<p>Some images of each class, as they are stored and as the network is given them.</p>\n"
+        f'<img class="sheet" alt="images as stored and as given" src="{_inline(sheet)}">\n'
+    )
+
+
+def _section(images: ImageSet | None, place: dict[str, int], kind: str, cases: list[Case]) -> str:
+    items = "".join(_item(images, place, case) for case in cases[:_SHOWN])
     more = len(cases) - _SHOWN
     note = f'<p class="soft">and {more} more</p>\n' if more > 0 else ""
     title = f'<h2>{escape(kind)} <small class="soft">{len(cases)}</small></h2>'
     return f'{title}\n<ul class="cases">\n{items}</ul>\n{note}'
 
 
-def _item(images: ImageSet | None, case: Case) -> str:
+def _item(images: ImageSet | None, place: dict[str, int], case: Case) -> str:
     finding = case.finding
-    pictures = "".join(_picture(images, name) for name in case.names) if images is not None else ""
+    pictures = "" if images is None else "".join(_picture(images, place[name]) for name in case.names)
     row = f'<div class="pictures">{pictures}</div>' if pictures else ""
     colour = LEVELS[finding.level]
     return (
@@ -174,16 +190,19 @@ def _item(images: ImageSet | None, case: Case) -> str:
     )
 
 
-def _picture(images: ImageSet | None, name: str) -> str:
-    """A thumbnail that stands in the page; nothing where the image cannot be read or is no file."""
-    if images is None or images.root is None:
-        return ""
+def _picture(images: ImageSet, index: int) -> str:
+    """A thumbnail that stands in the page; nothing where the image cannot be read any more."""
+    name = images.names[index]
     try:
-        image = decode(images.root / name, 3, (_THUMB, _THUMB))
+        image = picture_of(images, index, (_THUMB, _THUMB))
     except UnreadableImageError:
         return ""
     image.thumbnail((_THUMB, _THUMB), Image.Resampling.BOX)
+    return f'<img alt="{escape(name)}" title="{escape(name)}" src="{_inline(image)}">'
+
+
+def _inline(image: Image.Image) -> str:
+    """A picture as a URL that holds it."""
     out = io.BytesIO()
-    image.save(out, "JPEG", quality=80)
-    data = base64.b64encode(out.getvalue()).decode()
-    return f'<img alt="{escape(name)}" title="{escape(name)}" src="data:image/jpeg;base64,{data}">'
+    image.save(out, "JPEG", quality=85)
+    return f"data:image/jpeg;base64,{base64.b64encode(out.getvalue()).decode()}"

@@ -6,6 +6,7 @@ import dataclasses
 import re
 
 from sightline.base import ArgumentError, DataError, Finding
+from sightline.data._columns import Strings
 from sightline.data._image_set import ImageSet
 
 
@@ -56,7 +57,7 @@ def group_images(images: ImageSet, pattern: str | None) -> ImageSet:
     return dataclasses.replace(images, groups=groups, grouped_by=pattern, findings=findings)
 
 
-def _matched(names: tuple[str, ...], pattern: str) -> list[str | None]:
+def _matched(names: Strings, pattern: str) -> list[str | None]:
     """The group in each name; None where the pattern does not match."""
     try:
         expression = re.compile(pattern)

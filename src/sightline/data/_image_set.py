@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sightline.base import DataError, Finding, did_you_mean
+from sightline.data._columns import Strings, taken
 from sightline.imaging import Depth, Values
 
 Part = Literal["train", "val", "test"]
@@ -22,12 +23,13 @@ class ImageSet:
     """Images by reference, with what is known of each.
 
     Every array has one entry an image, in the order of `names`, which is sorted: the same folder is the
-    same set on every machine.
+    same set on every machine. Of many files, `names` and `digests` are columns of bytes that are read like
+    tuples.
     """
 
     source: str
     """What the user called it: a path or an embedded name."""
-    names: tuple[str, ...]
+    names: Strings
     """Relative paths with forward slashes (of images in an array, invented ones); unique."""
     targets: NDArray[np.int64]
     """(N,) indices into `classes`."""
@@ -37,7 +39,7 @@ class ImageSet:
     """1 if every image is grey, 3 if any is of colour; or how many channels each of them has."""
     sizes: NDArray[np.int32]
     """(N, 2): height and width of each image."""
-    digests: tuple[str, ...]
+    digests: Strings
     """Of each image's bytes, to find exact duplicates."""
     parts: tuple[Part | None, ...]
     """The part that the layout puts each image in; None where there is none."""
@@ -110,10 +112,10 @@ class ImageSet:
         """Some of the images, in the set's order; classes stay as they are."""
         return dataclasses.replace(
             self,
-            names=tuple(self.names[i] for i in indices),
+            names=taken(self.names, indices),
             targets=self.targets[indices],
             sizes=self.sizes[indices],
-            digests=tuple(self.digests[i] for i in indices),
+            digests=taken(self.digests, indices),
             parts=tuple(self.parts[i] for i in indices),
             pixels=None if self.pixels is None else self.pixels[indices],
             groups=None if self.groups is None else tuple(self.groups[i] for i in indices),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from collections import Counter
 
 import numpy as np
 
@@ -30,24 +29,26 @@ def common_kind(records: Records) -> tuple[Kind, dict[int, str]]:
     Returns:
         The kind, its channels 3 where any image of it is of colour; and reasons by row.
     """
-    channels, depths = records.channels.tolist(), records.depths.tolist()
-    kinds = [(depth, 0 if count in (1, 3) else count) for depth, count in zip(depths, channels, strict=True)]
-    counts = Counter(kind for kind, error in zip(kinds, records.errors, strict=True) if not error)
-    if not counts:
+    merged = np.where(np.isin(records.channels, (1, 3)), 0, records.channels).astype(np.int64)
+    kinds = (records.depths.astype(np.int64) << 32) + merged  # the order of numbers is that of pairs
+    readable = np.array([not error for error in records.errors], dtype=np.bool_)
+    if not readable.any():
         return Kind(channels=1, depth="uint8"), {}
-    usual = max(counts, key=lambda kind: (counts[kind], kind))
-    most = f"{_SAID[DEPTHS[usual[0]]]}{f' with {usual[1]} channels' if usual[1] else ''}"
+    found, counts = np.unique(kinds[readable], return_counts=True)
+    usual = int(found[len(counts) - 1 - counts[::-1].argmax()])  # of equally many, the greatest
+    count, depth = usual & (2**32 - 1), DEPTHS[usual >> 32]
+    most = f"{_SAID[depth]}{f' with {count} channels' if count else ''}"
     strays = {
-        row: f"is {_SAID[DEPTHS[kind[0]]]} with {channels[row]} channel{'s' * (channels[row] > 1)}, "
-        f"and most images of the set are {most}"
-        for row, kind in enumerate(kinds)
-        if kind != usual and not records.errors[row]
+        row: f"is {_SAID[DEPTHS[records.depths[row]]]} with {records.channels[row]} "
+        f"channel{'s' if records.channels[row] > 1 else ''}, and most images of the set are {most}"
+        for row in np.flatnonzero((kinds != usual) & readable).tolist()
     }
-    of_kind = [channels[row] for row in np.flatnonzero([kind == usual for kind in kinds]) if channels[row]]
-    return Kind(channels=max(of_kind), depth=DEPTHS[usual[0]]), strays
+    return Kind(channels=int(records.channels[kinds == usual].max()), depth=depth), strays
 
 
 def without(records: Records, strays: dict[int, str]) -> Records:
     """The records with images that are left out as errors."""
+    if not strays:
+        return records
     errors = [strays.get(row, error) for row, error in enumerate(records.errors)]
     return dataclasses.replace(records, errors=errors)

@@ -44,6 +44,8 @@ _PARTS: dict[str, Part] = {
 }
 _IDX_TYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 """The third byte of an idx file, and the type of value that it means."""
+_GZIP_MOST = 1100
+"""No byte of a gzip file becomes more bytes than these: 1032, and something for its start."""
 _CIFAR_PIXELS = 3 * 32 * 32
 
 
@@ -165,12 +167,14 @@ def _idx_array(where: str, path: Path) -> NDArray[Any]:
                 raise DataError(f"{where} is not an idx file: it begins with {head!r}")
             if head[2] not in _IDX_TYPES:
                 raise DataError(f"{where} holds values of unknown type {head[2]:#x}")
+            if head[3] > 4:
+                raise DataError(f"{where} has {head[3]} dimensions; images have 3 or 4, labels 1")
             dtype = np.dtype(_IDX_TYPES[head[2]])
             sides = file.read(4 * head[3])
             shape = tuple(int(side) for side in np.frombuffer(sides[: len(sides) // 4 * 4], dtype=">u4"))
             count = math.prod(shape) * dtype.itemsize
             check_size(where, count)
-            if not is_gzip and count > path.stat().st_size:
+            if count > path.stat().st_size * (_GZIP_MOST if is_gzip else 1):
                 raise DataError(f"{where} is truncated: its header says {shape}, {count} bytes")
             content = file.read(count + 1)
     except (OSError, EOFError, zlib.error) as error:
@@ -226,7 +230,9 @@ def _names_beside(root: Path, name: str) -> Sequence[str] | None:
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{path} cannot be read as class names, one a line: {error}") from error
     names = [line.strip() for line in text.strip().splitlines()]
-    twice = sorted({line for line in names if not line or names.count(line) > 1})
-    if twice or len(names) > 10_000:
+    if not all(names) or len(set(names)) < len(names) or len(names) > 10_000:
         raise DataError(f"{path}: class names must be different, one a line, none empty")
+    odd = next((name for name in names if not name.isprintable()), None)
+    if odd is not None:
+        raise DataError(f"{path}: the class name {odd[:200]!a} holds a control character")
     return names

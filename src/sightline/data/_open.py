@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import os
 from collections import Counter, deque
 from collections.abc import Iterable
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sightline.base import DataError, Finding, did_you_mean, shown
+from sightline.data._columns import Digests, Texts
 from sightline.data._image_set import ImageSet
-from sightline.data._index import Progress, read_records
+from sightline.data._index import LONG, Progress, read_records
 from sightline.data._kinds import common_kind, without
 from sightline.data._layouts import open_file, open_folder_of_arrays, other_layouts
 from sightline.data._places import (
@@ -102,72 +106,105 @@ def _open_digits() -> ImageSet:
 def _open_folder(
     source: str, root: Path, training: bool, allow_unreadable: bool, pages: str, progress: Progress | None
 ) -> ImageSet:
-    listed, others, folders, again = _list_files(source, root)
+    listed, others, folders, again = _list_files(source, root, progress)
     if not listed:
         arrays = open_folder_of_arrays(source, root, [name for name in others if "/" not in name], training)
         if arrays is not None:
             return arrays
         raise DataError(
             f"{source} holds no images: no file ending in {', '.join(sorted(EXTENSIONS))}"
-            f"{other_layouts(source, others)}"
+            f"{other_layouts(source, list(others))}"
         )
-    names = [name if name.isascii() else shown(name) for name in listed]
-    within = [name.rpartition("/")[0] for name in names]
-    first = dict(zip(reversed(within), reversed(names), strict=True))
-    has_parts = _has_parts(source, list(first), training)
-    place_of = {folder: _place(source, first[folder], has_parts) for folder in dict.fromkeys(within)}
+    misnamed = _misnamed(listed)
+    names = Texts.of(map(shown, listed)) if misnamed else listed
+    holding = _holding(names)
+    within = list(holding.first)
+    has_parts = _has_parts(source, within, training)
+    place_of = [_place(source, first, has_parts) for first in holding.first.values()]
     records = read_records(root, listed, progress, pages=pages)
     kind, strays = common_kind(records)
     records = without(records, strays)
-    problems = [
-        error if name == listed[i] else "its name is not valid UTF-8; rename it"
-        for i, (name, error) in enumerate(zip(names, records.errors, strict=True))
-    ]
-    errors = {name: problem for name, problem in zip(names, problems, strict=True) if problem}
-    good = [i for i, problem in enumerate(problems) if not problem]
-    lost = unreadable_classes(names, [place_of[folder] for folder in within], errors) if errors else []
-    gone = lost + _empty_folders(folders, list(first), has_parts)
+    problems = {row: error for row, error in enumerate(records.errors) if error}
+    problems |= dict.fromkeys(misnamed, "its name is not valid UTF-8; rename it")
+    errors = {names[row]: problems[row] for row in sorted(problems)}
+    good = np.delete(np.arange(len(names)), list(problems))
+    lost = unreadable_classes(names, [place_of[i] for i in holding.folder.tolist()], errors) if errors else []
+    gone = lost + _empty_folders(folders, within, has_parts)
     findings = [_other_files(others)] if others else []
     if errors:
-        if good and lost and training and not allow_unreadable:
+        if len(good) and lost and training and not allow_unreadable:
             raise DataError(f"{source}: {lost[0].what}; {lost[0].do}, or leave it out by --allow-unreadable")
         limit = 1.0 if allow_unreadable else MAX_UNREADABLE if training else 0.0
         findings.append(unreadable(source, len(names), errors, limit))
-    if not good:
+    if not len(good):
         raise DataError(f"{source} has no readable image")
     findings += gone
-    below = {folder for folder in first if folder.count("/") > has_parts}
-    if below:
-        deeper = [name for name, folder in zip(names, within, strict=True) if folder in below]
-        findings.append(_sub_folders(deeper, len(names)))
+    below = np.array([folder.count("/") > has_parts for folder in within])[holding.folder]
+    if below.any():
+        findings.append(_sub_folders(names[int(below.argmax())], int(below.sum()), len(names)))
     if again:
         findings.append(_entered_once(again))
-    places = [place_of[within[i]] for i in good]
-    classes = tuple(sorted({label for _, label in set(places)}, key=natural))
+    digests, folder = Digests.of(records.digests), holding.folder[good]
+    used, first = np.unique(folder, return_index=True)
+    places = list(dict.fromkeys(place_of[i] for i in used[np.argsort(first)].tolist()))
+    classes = tuple(sorted({label for _, label in places}, key=natural))
     if training:
         hints = [finding.what for finding in gone]
-        if below and not has_parts:
+        if below.any() and not has_parts:
             hints.append(f"if the folders in it are the classes, open {source}/{classes[0]}")
-        check_classes(source, classes, list(dict.fromkeys(places)), hints)
+        check_classes(source, classes, places, hints)
     position = {name: index for index, name in enumerate(classes)}
+    target_of = np.array([position.get(label, -1) for _, label in place_of], dtype=np.int64)
     return ImageSet(
         source=source,
         root=root,
-        names=tuple(names[i] for i in good),
-        targets=np.array([position[label] for _, label in places], dtype=np.int64),
+        names=names.take(good) if errors else names,
+        targets=target_of[folder],
         classes=classes,
         channels=kind.channels,
         depth=kind.depth,
         pages=pages,
-        sizes=records.sizes[good],
-        digests=tuple(records.digests[i] for i in good),
-        parts=tuple(part for part, _ in places),
+        sizes=records.sizes[good] if errors else records.sizes,
+        digests=digests.take(good) if errors else digests,
+        parts=tuple(place_of[i][0] for i in folder.tolist()),
         findings=tuple(findings),
         left_out=tuple(errors),
     )
 
 
-def _list_files(source: str, root: Path) -> tuple[list[str], list[str], list[str], list[str]]:
+def _misnamed(listed: Texts) -> list[int]:
+    """Rows of names that are not valid UTF-8."""
+    if listed.content.isascii():
+        return []
+    return [row for row, name in enumerate(listed) if not name.isascii() and shown(name) != name]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Holding:
+    """The folders that images lie in."""
+
+    first: dict[str, str]
+    """The first image of each folder, in their order."""
+    folder: NDArray[np.int32]
+    """(N,) the folder of each image, as its place in `first`."""
+
+
+def _holding(names: Texts) -> _Holding:
+    first: dict[str, str] = {}
+    place: dict[str, int] = {}
+
+    def folder_of(name: str) -> int:
+        folder = name[: max(0, name.rfind("/"))]
+        if folder not in place:
+            place[folder], first[folder] = len(place), name
+        return place[folder]
+
+    return _Holding(first, np.fromiter(map(folder_of, names), dtype=np.int32, count=len(names)))
+
+
+def _list_files(
+    source: str, root: Path, progress: Progress | None = None
+) -> tuple[Texts, Texts, list[str], list[str]]:
     """What is below a folder, as sorted relative paths; whatever begins with a dot is passed over.
 
     Links are followed once all else is known, and no folder is entered twice, so that a link to a folder
@@ -179,11 +216,12 @@ def _list_files(source: str, root: Path) -> tuple[list[str], list[str], list[str
     Raises:
         DataError: if a folder cannot be listed.
     """
-    images: list[str] = []
-    others: list[str] = []
+    images: dict[str, Texts] = {}
+    others: dict[str, Texts] = {}
     folders: list[str] = []
     again: list[str] = []
     entered: set[tuple[int, int]] = set()
+    found = 0
     pending, links = deque([""]), deque[str]()
     while pending or links:
         prefix = (pending or links).popleft()
@@ -200,12 +238,38 @@ def _list_files(source: str, root: Path) -> tuple[list[str], list[str], list[str
             again.append(prefix.removesuffix("/"))
             continue
         entered.add((status.st_dev, status.st_ino))
-        images += inside[0]
-        others += inside[1]
+        for column, part in ((images, inside[0]), (others, inside[1])):
+            if part:
+                column[prefix] = Texts.of(sorted(part))
+        found += len(inside[0]) + len(inside[1])
         for folder, is_link in sorted(inside[2]):
             folders.append(folder)
             (links if is_link else pending).append(f"{folder}/")
-    return sorted(images), sorted(others), sorted(folders), sorted(again)
+        if progress is not None and found >= LONG:
+            left = len(pending) + len(links)
+            progress("listing folders", len(folders) + 1 - left, len(folders) + 1)
+    return _in_order(images), _in_order(others), sorted(folders), sorted(again)
+
+
+def _in_order(listed: dict[str, Texts]) -> Texts:
+    """All names, sorted, of what each folder holds, sorted; folders are named with a slash at their end.
+
+    What lies in one folder comes before what lies in the next, unless one of the two is within the other.
+    """
+    nests: list[list[str]] = []
+    for prefix in sorted(listed):
+        if nests and prefix.startswith(nests[-1][0]):
+            nests[-1].append(prefix)
+        else:
+            nests.append([prefix])
+    return Texts.joined(
+        [
+            Texts.of(sorted(chain.from_iterable(listed[prefix] for prefix in nest)))
+            if len(nest) > 1
+            else listed[nest[0]]
+            for nest in nests
+        ]
+    )
 
 
 def _parted(
@@ -282,7 +346,7 @@ def _place(source: str, name: str, has_parts: bool) -> Place:
     return part, folders[0]
 
 
-def _other_files(others: list[str]) -> Finding:
+def _other_files(others: Texts) -> Finding:
     endings = Counter(Path(name).suffix or Path(name).name for name in map(shown, others))
     listed = ", ".join(f"{count} {ending}" for ending, count in endings.most_common(4))
     return Finding(
@@ -318,11 +382,11 @@ def _empty_folders(folders: list[str], within: list[str], has_parts: bool) -> li
     return findings
 
 
-def _sub_folders(deeper: list[str], num_files: int) -> Finding:
+def _sub_folders(first: str, deeper: int, num_files: int) -> Finding:
     return Finding(
         level="info",
-        where=deeper[0],
-        what=f"{len(deeper)} of {num_files} images lie in sub-folders of a class folder",
+        where=first,
+        what=f"{deeper} of {num_files} images lie in sub-folders of a class folder",
         why="the first folder is the class, whatever is below it",
         do="nothing; if the sub-folders are the classes, open the folder that they lie in",
     )

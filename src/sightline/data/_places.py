@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Sequence
 from itertools import islice
 
 from sightline.base import DataError, Finding, did_you_mean
@@ -78,7 +79,9 @@ def unreadable(source: str, num_files: int, errors: dict[str, str], limit: float
     )
 
 
-def unreadable_classes(names: list[str], places: list[Place], errors: dict[str, str]) -> list[Finding]:
+def unreadable_classes(
+    names: Sequence[str], places: Sequence[Place], errors: dict[str, str]
+) -> list[Finding]:
     """Classes, or classes of one part, of which no file can be read."""
     readable = {place for name, place in zip(names, places, strict=True) if name not in errors}
     somewhere = {label for _, label in readable}

@@ -12,13 +12,15 @@ import dataclasses
 import hashlib
 import io
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sightline.base import DataError, Finding, write_text
+from sightline.base import DataError, Finding, write_with
+from sightline.data._columns import BLOCK, first_alike, hash_order, keyed_hashes, taken
 from sightline.data._image_set import PARTS, ImageSet, Part
 
 FLAT_FRACTIONS: dict[Part, float] = {"train": 0.70, "val": 0.15, "test": 0.15}
@@ -50,24 +52,39 @@ class Split:
 
     def indices(self, part: Part) -> NDArray[np.int64]:
         """Images of one part, in the set's order."""
-        return np.array([i for i, p in enumerate(self.parts) if p == part], dtype=np.int64)
+        chosen = (p == part for p in self.parts)
+        return np.flatnonzero(np.fromiter(chosen, dtype=np.bool_, count=len(self.parts)))
 
     def digest(self, images: ImageSet) -> str:
         """One hash of every image's path, class, part and content."""
-        return hashlib.blake2b(self.table(images).encode(), digest_size=16).hexdigest()
+        digest = hashlib.blake2b(digest_size=16)
+        for text in self._texts(images):
+            digest.update(text.encode())
+        return digest.hexdigest()
 
     def table(self, images: ImageSet) -> str:
         """The split as CSV text: path, class, part, digest."""
-        text = io.StringIO()
-        writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(_COLUMNS)
-        for i, name in enumerate(images.names):
-            writer.writerow([name, images.classes[images.targets[i]], self.parts[i], images.digests[i]])
-        return text.getvalue()
+        return "".join(self._texts(images))
 
     def save(self, path: Path, images: ImageSet) -> None:
         """Write the table to a file."""
-        write_text(path, self.table(images))
+
+        def write(partial: Path) -> None:
+            with partial.open("wb") as file:
+                file.writelines(text.encode() for text in self._texts(images))
+
+        write_with(path, write)
+
+    def _texts(self, images: ImageSet) -> Iterator[str]:
+        """The table, some rows at a time."""
+        labels = (images.classes[target] for target in images.targets)
+        rows = zip(images.names, labels, self.parts, images.digests, strict=True)
+        block: list[tuple[str, ...]] = [_COLUMNS]
+        while block:
+            text = io.StringIO()
+            csv.writer(text, lineterminator="\n").writerows(block)
+            yield text.getvalue()
+            block = list(islice(rows, BLOCK))
 
 
 def fold_images(images: ImageSet) -> ImageSet:
@@ -103,18 +120,19 @@ def split_images(images: ImageSet, seed: int = 0, fold: tuple[int, int] | None =
     given = fold is None and images.parts[0] is not None
     grouped = "" if images.groups is None else f", groups of {images.grouped_by!r} kept together"
     carved: dict[Part, float] = {"train": 1 - CARVED_FRACTION, "val": CARVED_FRACTION}
-    everything = np.arange(len(images))
+    everything, alike = np.arange(len(images)), first_alike(images.digests)
     sides = np.zeros(len(images), dtype=np.int64)  # indices into PARTS
     if fold is not None:
-        in_fold = _in_fold(images, seed, *fold)
+        in_fold = _in_fold(images, alike, seed, *fold)
         sides[in_fold] = PARTS.index("test")
-        sides[~in_fold] = _divide(images, everything[~in_fold], lambda total: _quotas(total, carved), seed)
+        others = everything[~in_fold]
+        sides[others] = _divide(images, alike, others, lambda total: _quotas(total, carved), seed)
         rule = (
             f"test is fold {fold[0]} of {fold[1]}, val {CARVED_FRACTION:.0%} of the others, "
             f"of each class by hash of (split seed {seed}, path){grouped}"
         )
     elif not given:
-        sides = _divide(images, everything, lambda total: _quotas(total, FLAT_FRACTIONS), seed)
+        sides = _divide(images, alike, everything, lambda total: _quotas(total, FLAT_FRACTIONS), seed)
         percents = "/".join(f"{100 * f:.0f}" for f in FLAT_FRACTIONS.values())
         rule = f"train/val/test {percents} of each class by hash of (split seed {seed}, path){grouped}"
     else:
@@ -122,17 +140,16 @@ def split_images(images: ImageSet, seed: int = 0, fold: tuple[int, int] | None =
         sides = np.array([PARTS.index(part) for part in images.parts if part is not None], dtype=np.int64)
         if "val" not in images.parts:
             train = np.flatnonzero(sides == PARTS.index("train"))
-            sides[train] = _divide(images, train, lambda total: _quotas(total, carved), seed)
+            sides[train] = _divide(images, alike, train, lambda total: _quotas(total, carved), seed)
             rule += (
                 f"; val is {CARVED_FRACTION:.0%} of each class of train by hash of "
                 f"(split seed {seed}, path){grouped}"
             )
     parts = tuple(PARTS[side] for side in sides.tolist())
-    repeats = _repeats(images)
     findings: list[Finding] = []
     if given:
-        findings += [*_leaks(images, parts, repeats), *_divided_groups(images, parts)]
-    findings += _contradictions(images, repeats)
+        findings += [*_leaks(images, sides, alike), *_divided_groups(images, parts)]
+    findings += _contradictions(images, alike)
     split = Split(parts=parts, rule=rule, seed=seed, fold=fold, findings=tuple(findings))
     empty = np.flatnonzero(images.counts(split.indices("train")) == 0)
     if len(empty):
@@ -158,10 +175,13 @@ def recorded_split(path: Path) -> dict[str, tuple[Part, str]]:
             rows = {row["path"]: (row["part"], row["digest"]) for row in csv.DictReader(file)}
     except (OSError, KeyError, UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"{path} is not a split: {error}") from error
-    return {name: (part, digest) for name, (part, digest) in rows.items() if part in PARTS}
+    known: dict[str, Part] = {part: part for part in PARTS}  # not a million strings of one word
+    return {name: (known[part], digest) for name, (part, digest) in rows.items() if part in known}
 
 
-def _in_fold(images: ImageSet, seed: int, number: int, count: int) -> NDArray[np.bool_]:
+def _in_fold(
+    images: ImageSet, alike: NDArray[np.int64], seed: int, number: int, count: int
+) -> NDArray[np.bool_]:
     """Which images one fold of several has. -> (N,)."""
     extra = 0
 
@@ -174,14 +194,17 @@ def _in_fold(images: ImageSet, seed: int, number: int, count: int) -> NDArray[np
             extra += 1
         return sizes
 
-    return np.equal(_divide(images, np.arange(len(images)), quotas, seed), number - 1)
+    return np.equal(_divide(images, alike, np.arange(len(images)), quotas, seed), number - 1)
 
 
-def _divide(images: ImageSet, indices: NDArray[np.int64], quotas_of: Quotas, seed: int) -> NDArray[np.int64]:
+def _divide(
+    images: ImageSet, alike: NDArray[np.int64], indices: NDArray[np.int64], quotas_of: Quotas, seed: int
+) -> NDArray[np.int64]:
     """Divide images by class; exact duplicates, whatever their class, and groups stay together.
 
     Args:
         images: The set.
+        alike: (N,) the first of the set with the same bytes, of each.
         indices: Which of it.
         quotas_of: What is too many for all sides goes to the first. Asked once a class, in order.
         seed: The split seed.
@@ -189,16 +212,14 @@ def _divide(images: ImageSet, indices: NDArray[np.int64], quotas_of: Quotas, see
     Returns:
         The side of each of `indices`, in their order, counted from 0.
     """
-    order = _hash_order(seed, [images.names[i] for i in indices.tolist()])
+    names = images.names if len(indices) == len(images) else taken(images.names, indices)
+    order = hash_order(keyed_hashes(str(seed), names))
     if images.groups is not None:
-        largest_first = sorted(_units(images, images.groups, indices[order].tolist()), key=len, reverse=True)
+        in_order = zip(indices[order].tolist(), alike[indices[order]].tolist(), strict=True)
+        largest_first = sorted(_units(images.groups, in_order), key=len, reverse=True)
         return _place_groups(images, largest_first, quotas_of)[indices]
-    number_of: dict[str, int] = {}
-    units = np.array(  # duplicates have one number, and numbers are in order of the first hash
-        [number_of.setdefault(images.digests[i], len(number_of)) for i in indices[order].tolist()],
-        dtype=np.int64,
-    )
-    decided = np.full(len(number_of), -1, dtype=np.int64)
+    units = _numbered(alike[indices[order]])  # duplicates have one number, in order of the first hash
+    decided = np.full(units.max(initial=-1) + 1, -1, dtype=np.int64)
     targets = images.targets[indices[order]]
     by_class = np.argsort(targets, kind="stable")
     for of_class in np.split(by_class, np.flatnonzero(np.diff(targets[by_class])) + 1):
@@ -211,6 +232,15 @@ def _divide(images: ImageSet, indices: NDArray[np.int64], quotas_of: Quotas, see
     sides = np.empty(len(indices), dtype=np.int64)
     sides[order] = decided[units]
     return sides
+
+
+def _numbered(values: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Small numbers, 0 or more, as numbers in order of their first appearance. (N,) -> (N,)."""
+    places = np.arange(len(values))
+    first = np.zeros(values.max(initial=-1) + 1, dtype=np.int64)
+    first[values[::-1]] = places[::-1]  # the last that is written stays
+    number: NDArray[np.int64] = np.cumsum(first[values] == places) - 1
+    return number[first[values]]
 
 
 def _filled(quotas: list[int], sizes: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -232,19 +262,26 @@ def _filled(quotas: list[int], sizes: NDArray[np.int64]) -> NDArray[np.int64]:
     return sides
 
 
-def _units(images: ImageSet, groups: tuple[str, ...], indices: list[int]) -> list[list[int]]:
-    """Images that must stay together: of one digest or of one group; in the order of their first."""
-    leader: dict[str, str] = {}
+def _units(groups: tuple[str, ...], images: Iterable[tuple[int, int]]) -> list[list[int]]:
+    """Images that must stay together: of one digest or of one group; in the order of their first.
 
-    def find(key: str) -> str:
+    Args:
+        groups: Of every image of the set.
+        images: Each with the first of the set that has its digest.
+    """
+    leader: dict[str | int, str | int] = {}
+
+    def find(key: str | int) -> str | int:
         while leader.setdefault(key, key) != key:
             leader[key] = leader[leader[key]]
             key = leader[key]
         return key
 
-    for i in indices:
-        leader[find(images.digests[i])] = find(groups[i])
-    units: dict[str, list[int]] = defaultdict(list)
+    indices = []
+    for i, alike in images:
+        leader[find(alike)] = find(groups[i])
+        indices.append(i)
+    units: dict[str | int, list[int]] = defaultdict(list)
     for i in indices:
         units[find(groups[i])].append(i)
     return list(units.values())
@@ -316,54 +353,45 @@ def _divided_groups(images: ImageSet, parts: tuple[Part, ...]) -> list[Finding]:
     ]
 
 
-def _repeats(images: ImageSet) -> list[tuple[int, int]]:
-    """Exact duplicates: each image whose bytes came before, after the first that has them; in its order."""
-    first: dict[str, int] = {}
-    pairs = ((first.setdefault(digest, i), i) for i, digest in enumerate(images.digests))
-    return [(one, two) for one, two in pairs if one != two]
+def _leaks(images: ImageSet, sides: NDArray[np.int64], alike: NDArray[np.int64]) -> list[Finding]:
+    """Exact duplicates on two sides of a given split.
 
-
-def _leaks(images: ImageSet, parts: tuple[Part, ...], repeats: list[tuple[int, int]]) -> list[Finding]:
-    """Exact duplicates on two sides of a given split."""
-    where: dict[int, dict[Part, int]] = {one: {parts[one]: one} for one, _ in sorted(repeats)}
-    for one, two in repeats:
-        where[one].setdefault(parts[two], two)
-    leaks = [found for found in where.values() if "train" in found and len(found) > 1]
-    if not leaks:
+    Args:
+        images: The set.
+        sides: (N,) the part of each, as its place in PARTS.
+        alike: (N,) the first with the same bytes, of each.
+    """
+    everything = np.arange(len(images))
+    train, *others = (np.isin(everything, alike[sides == side]) for side in range(len(PARTS)))
+    leaks = np.flatnonzero(train & np.any(others, axis=0))
+    if not len(leaks):
         return []
-    other = next(part for part in leaks[0] if part != "train")
+    same = np.flatnonzero(alike == leaks[0])
+    of_train = sides[same] == PARTS.index("train")
     return [
         Finding(
             level="warning",
-            where=images.names[leaks[0]["train"]],
+            where=images.names[same[of_train][0]],
             what=f"{len(leaks)} images of train are also in val or test, byte for byte "
-            f"(this one is {images.names[leaks[0][other]]})",
+            f"(this one is {images.names[same[~of_train][0]]})",
             why="scores on them measure memory",
             do="remove them from train",
         )
     ]
 
 
-def _contradictions(images: ImageSet, repeats: list[tuple[int, int]]) -> list[Finding]:
+def _contradictions(images: ImageSet, alike: NDArray[np.int64]) -> list[Finding]:
     """The same image filed under two classes."""
-    found = [(one, two) for one, two in repeats if images.targets[one] != images.targets[two]]
-    if not found:
+    found = np.flatnonzero(images.targets != images.targets[alike])
+    if not len(found):
         return []
-    one, two = found[0]
     return [
         Finding(
             level="warning",
-            where=images.names[one],
+            where=images.names[alike[found[0]]],
             what=f"{len(found)} images are filed under two classes, byte for byte "
-            f"(this one is also {images.names[two]})",
+            f"(this one is also {images.names[found[0]]})",
             why="one of the two labels is wrong, and costs accuracy",
             do="keep the right one",
         )
     ]
-
-
-def _hash_order(seed: int, names: list[str]) -> NDArray[np.int64]:
-    """The order of the BLAKE2b-128 hashes of seed and name. -> (N,) places in `names`."""
-    hashes = [hashlib.blake2b(f"{seed}\x1f{name}".encode(), digest_size=16).digest() for name in names]
-    halves = np.frombuffer(b"".join(hashes), dtype=">u8").astype(np.uint64).reshape(-1, 2)
-    return np.lexsort((halves[:, 1], halves[:, 0]))

@@ -11,18 +11,24 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import io
+import stat
 import struct
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 
 from sightline.imaging._deep import (
+    MAX_MEMORY,
     MAX_VALUES,
     Depth,
     Values,
+    blocks,
+    check_memory,
     choose_pages,
     depth_of,
     is_fits,
@@ -48,6 +54,9 @@ EXTENSIONS = frozenset(
 
 _REDUCED_TO = 2
 """How many times what is wanted of a JPEG its reduced scale must be: nearer, it is sharper than the whole."""
+
+_STRIP = 1 << 22
+"""Pixels that are converted at a time: on the way there are up to five copies of them."""
 
 _GREY_MODES = ("1", "L", "LA", "La")
 _DEEP_MODES = ("I", "F")
@@ -81,9 +90,9 @@ def read_record(path: Path, pages: str = "") -> ImageRecord:
         pages: As of `decode_array`.
     """
     try:
-        content = path.read_bytes()
-    except OSError as error:
-        return ImageRecord(0, 0, 0, "", error.strerror or "cannot be read")
+        content = _content(path)
+    except UnreadableImageError as error:
+        return ImageRecord(0, 0, 0, "", str(error))
     digest = hashlib.blake2b(content, digest_size=16).hexdigest()
     try:
         image = _open(content, pages)
@@ -228,14 +237,22 @@ def decode_array(
     image = decode_any(source, pages=pages)
     if isinstance(image, Image.Image):
         wanted = channels if channels in (1, 3) else 1 if is_grey(image) else 3
-        pixels = np.asarray(flat(image, "L" if wanted == 1 else "RGB"))
-        image = pixels[:, :, None] if pixels.ndim == 2 else pixels
+        image = _flat_array(image, "L" if wanted == 1 else "RGB")
     return of_channels(_of_depth(image, depth), channels)
 
 
 def _content(source: Path | bytes) -> bytes:
+    if isinstance(source, bytes):
+        return source
     try:
-        return source if isinstance(source, bytes) else source.read_bytes()
+        status = source.stat()
+        if not (stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode)):
+            raise UnreadableImageError("a pipe or a device, no file")  # of which reading may never end
+        if status.st_size > MAX_MEMORY:
+            raise UnreadableImageError(
+                f"a file of {status.st_size / 1e9:,.1f} GB; at most {MAX_MEMORY / 1e9:g} are read as an image"
+            )
+        return source.read_bytes()
     except OSError as error:
         raise UnreadableImageError(error.strerror or "cannot be read") from error
 
@@ -259,13 +276,16 @@ def of_channels(values: Values, channels: int | None) -> Values:
     if channels in (None, have):
         return values
     if (have, channels) == (1, 3):
+        check_memory(b"", 2 * values.nbytes)
         return np.repeat(values, 3, axis=2)
     if (have, channels) == (3, 1) and values.dtype == np.uint8:
         return np.asarray(Image.fromarray(np.ascontiguousarray(values)).convert("L"))[:, :, None]
     if (have, channels) == (3, 1):
-        luma = values @ _LUMA
-        whole = np.rint(luma) if values.dtype.kind == "u" else luma
-        return whole.astype(values.dtype)[:, :, None]
+        grey = np.empty(values.shape[:2], dtype=values.dtype)
+        for some in blocks(values):
+            luma = values[some] @ _LUMA
+            grey[some] = np.rint(luma) if values.dtype.kind == "u" else luma
+        return grey[:, :, None]
     raise UnreadableImageError(f"has {have} channel{'s' * (have > 1)}, and {channels} are expected")
 
 
@@ -288,18 +308,22 @@ def _open(content: bytes, pages: str = "") -> Image.Image | Values:
             return read_tiff(content, pages)
         said = "" if isinstance(error, UnidentifiedImageError) else f" ({' '.join(str(error).split())[:200]})"
         raise UnreadableImageError(f"not an image, or its header is broken{said}") from error
-    if image.width * image.height > MAX_VALUES:
+    pixels = image.width * image.height
+    if pixels > MAX_VALUES:
         raise UnreadableImageError(f"claims {image.width}x{image.height} pixels, a decompression bomb")
     if image.format == "TIFF" and _is_scientific(image):
         return read_tiff(content, pages)
+    check_memory(content, pixels * (1 if image.mode in ("1", "L") else 4))
     count = _frames(image)
     if count > 1 and image.format == "TIFF" and tiff_tells_pages(content):
         return read_tiff(content, pages)
     if count > 1:
+        check_memory(content, 8 * pixels)  # a frame, the one before it, and what is made of them
         return _of_frames(image, count, pages)
     if pages.isdigit() and int(pages) > 1:
         raise UnreadableImageError(f"has 1 page; --pages says {pages}")
     if _bits(image, content) > 8:
+        check_memory(content, pixels * (4 if len(image.getbands()) == 1 else 8))
         return turned(_deep(image, content), _orientation(image))
     return image
 
@@ -317,7 +341,9 @@ def _frames(image: Image.Image) -> int:
     if image.format == "MPO":  # a phone's carries a preview after its one picture
         return 1
     try:
-        frames: int = getattr(image, "n_frames", 1)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            frames: int = getattr(image, "n_frames", 1)
     except Exception as error:  # counting frames walks the file, and a broken one fails in any way
         raise broken(error) from error
     return frames
@@ -328,14 +354,16 @@ def _of_frames(image: Image.Image, count: int, pages: str) -> Values:
 
     def read(k: int) -> Values:
         try:
-            image.seek(k)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                image.seek(k)
         except Exception as error:  # a broken file fails in any way
             raise broken(error) from error
         return np.asarray(flat(_oriented(image)[0], "RGB"))
 
     values = choose_pages(pages, count, read)
     triples = values.reshape(*values.shape[:2], -1, 3)
-    if (triples == triples[..., :1]).all():
+    if all((triples[some] == triples[some, ..., :1]).all() for some in blocks(triples)):
         return np.ascontiguousarray(triples[..., 0])
     return values
 
@@ -446,13 +474,51 @@ def _oriented(image: Image.Image) -> tuple[Image.Image, bool]:
         return image, False
 
 
+def _strips(image: Image.Image) -> Iterator[tuple[slice, Image.Image]]:
+    """An image some rows at a time, so that what is made of it is not there all at once."""
+    rows = max(1, _STRIP // image.width)
+    for top in range(0, image.height, rows):
+        bottom = min(top + rows, image.height)
+        whole = top == 0 and bottom == image.height
+        yield slice(top, bottom), image if whole else image.crop((0, top, image.width, bottom))
+
+
+def _flat_array(image: Image.Image, mode: str) -> NDArray[np.uint8]:
+    """What `flat` gives, as an array. -> (H, W, 1 or 3)."""
+    pixels = np.empty((image.height, image.width, len(mode)), dtype=np.uint8)
+    of_palette = image.mode == "P" and image.width * image.height > _STRIP
+    for rows, strip in _strips(_opaque(image) if of_palette else image):
+        shown = strip.convert("RGB").convert(mode) if of_palette else flat(strip, mode)
+        pixels[rows] = np.asarray(shown).reshape(-1, image.width, len(mode))
+    return pixels
+
+
+def _colours(image: Image.Image) -> NDArray[np.uint8]:
+    """What each index of a palette is shown as. -> (256, 3)."""
+    every = image.crop((0, 0, 256, 1))
+    every.putdata(range(256))
+    colours: NDArray[np.uint8] = np.asarray(flat(every, "RGB"))[0]
+    return colours
+
+
+def _opaque(image: Image.Image) -> Image.Image:
+    """An image of a palette whose colours are laid on white already."""
+    opaque = image.copy()
+    opaque.info.pop("transparency", None)
+    opaque.putpalette(_colours(image).tobytes())
+    return opaque
+
+
 def is_grey(image: Image.Image) -> bool:
     """Whether an image is grey by its mode, or by every colour of its palette that it uses."""
     if image.mode in _GREY_MODES:
         return True
-    if image.mode in ("P", "PA"):
-        colours = np.asarray(flat(image, "RGB"))
-        return bool((colours == colours[:, :, :1]).all())
+    if image.mode == "P":
+        colours = _colours(image)[np.array(image.histogram()[:256]) > 0]
+        return bool((colours == colours[:, :1]).all())
+    if image.mode == "PA":
+        strips = (np.asarray(flat(strip, "RGB")) for _, strip in _strips(image))
+        return all((colours == colours[:, :, :1]).all() for colours in strips)
     return False
 
 
@@ -460,6 +526,13 @@ def flat(image: Image.Image, mode: str) -> Image.Image:
     """An opaque image of mode `L` or `RGB`."""
     if image.mode == mode and "transparency" not in image.info:
         return image
+    if image.mode == "P" and image.width * image.height > _STRIP:
+        return _opaque(image).convert("RGB").convert(mode)
+    if image.width * image.height > _STRIP:
+        whole = Image.new(mode, image.size)
+        for rows, strip in _strips(image):
+            whole.paste(flat(strip, mode), (0, rows.start))
+        return whole
     if image.mode in ("P", "PA", "LA", "La", "RGBA", "RGBa") or "transparency" in image.info:
         if image.mode in ("La", "RGBa"):
             image = image.convert({"La": "LA", "RGBa": "RGBA"}[image.mode])

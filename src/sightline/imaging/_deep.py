@@ -36,8 +36,13 @@ PAGES = ("first", "max", "channels")
 MAX_VALUES = 178_956_970
 """Pixels times channels of one image: Pillow's own limit of pixels, above which it may be a bomb."""
 
+MAX_MEMORY = 950_000_000
+"""Bytes that reading one file may take, its own among them."""
+
 _TIFF_STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _FITS_START = b"SIMPLE  ="
+_FITS_COUNT = re.compile(rb"(?:NAXIS  |ZNAXIS |TFIELDS) = *([0-9]{1,70})")
+"""How many axes or columns there are: at most 999 by the standard (FITS 4.0, section 4.4.1)."""
 _MIN_IS_WHITE, _MIN_IS_BLACK, _RGB, _PALETTE, _SEPARATED, _YCBCR, _CIELAB = 0, 1, 2, 3, 5, 6, 8
 _ALPHA = {1: "associated", 2: "unassociated"}
 
@@ -59,6 +64,30 @@ def depth_of(values: NDArray[Any]) -> Depth:
     return {"uint8": "uint8", "uint16": "uint16"}.get(values.dtype.name, "float32")  # type: ignore[return-value]
 
 
+def check_memory(content: bytes, decoded: int) -> None:
+    """Refuse a file before more memory is taken than is allowed.
+
+    Args:
+        content: The file.
+        decoded: Bytes of what it says it holds; half of what reading it takes.
+
+    Raises:
+        UnreadableImageError: if both together are over `MAX_MEMORY`.
+    """
+    needed = len(content) + 2 * decoded
+    if needed > MAX_MEMORY:
+        raise UnreadableImageError(
+            f"takes {needed / 1e9:,.1f} GB to read, and {MAX_MEMORY / 1e9:g} are allowed: too large, or a "
+            f"decompression bomb"
+        )
+
+
+def blocks(values: NDArray[Any]) -> Iterator[slice]:
+    """Rows of an array some at a time, so that what is worked out on the way is never as large as all."""
+    rows = max(1, (1 << 21) // max(1, math.prod(values.shape[1:])))
+    return (slice(start, start + rows) for start in range(0, len(values), rows))
+
+
 def narrowed(values: NDArray[Any]) -> Values:
     """An array as uint8, uint16 or float32, of which none loses a value but doubles, which are rounded.
 
@@ -72,16 +101,16 @@ def narrowed(values: NDArray[Any]) -> Values:
         return values.astype(f"u{size}", copy=False)  # in this machine's byte order
     if kind in "iu":
         kept = values.astype(np.float32)
-        if not (kept.astype(np.float64) == values).all():
+        if not all((kept[some].astype(np.float64) == values[some]).all() for some in blocks(values)):
             raise UnreadableImageError(
                 f"{8 * size}-bit whole numbers up to {int(values.max())}; float32 does not hold them all"
             )
         return kept
     if kind != "f":
         raise UnreadableImageError(f"values of type {values.dtype} are no image")
-    with np.errstate(over="ignore"):
+    with np.errstate(over="ignore", invalid="ignore"):
         kept = values.astype(np.float32, copy=False)
-    bad = int(kept.size - np.isfinite(kept).sum())
+    bad = kept.size - sum(int(np.isfinite(kept[some]).sum()) for some in blocks(kept))
     if bad:
         raise UnreadableImageError(f"{bad} of {kept.size} values are no finite numbers (NaN, or too large)")
     return kept
@@ -92,17 +121,21 @@ def widened(values: Values) -> Values:
     return values.astype(np.float32) if values.dtype == np.uint16 else values
 
 
-def on_white(values: Values, opacity: NDArray[np.float64], *, premultiplied: bool = False) -> Values:
+def on_white(values: Values, alpha: Values, *, premultiplied: bool = False) -> Values:
     """An image of which some is transparent, laid on white.
 
     Args:
         values: (H, W, C), whole numbers.
-        opacity: (H, W, 1) from 0 to 1.
+        alpha: (H, W, 1), of the same type: none to full opacity.
         premultiplied: Whether `values` are multiplied by their opacity already.
     """
     white = float(np.iinfo(values.dtype).max)
-    own = values if premultiplied else values * opacity
-    return np.rint(np.minimum(own + white * (1 - opacity), white)).astype(values.dtype)
+    laid = np.empty_like(values)
+    for some in blocks(values):
+        share = alpha[some] / white
+        own = values[some] if premultiplied else values[some] * share
+        laid[some] = np.rint(np.minimum(own + white * (1 - share), white))
+    return laid
 
 
 def check_pages(pages: str) -> None:
@@ -143,14 +176,15 @@ def choose_pages(pages: str, count: int, read: Callable[[int], Values]) -> Value
     if pages == "max" and result.size * count > 20 * MAX_VALUES:
         raise UnreadableImageError(f"{count} pages of {result.size} values are too many to go through")
     if pages == "channels":
-        if result.size * count > MAX_VALUES:
+        if result.size * count > MAX_VALUES or 2 * result.nbytes * count > MAX_MEMORY:
             raise UnreadableImageError(f"{count} pages of {result.size} values are too many for channels")
         parts = [result]
         for k in range(1, count):
             parts.append(_alike(read(k), result, k))
         return np.concatenate(parts, axis=2)
+    result = result.copy()
     for k in range(1, count):
-        result = np.maximum(result, _alike(read(k), result, k))
+        np.maximum(result, _alike(read(k), result, k), out=result)
     return result
 
 
@@ -185,6 +219,7 @@ def read_tiff(content: bytes, pages: str) -> Values:
     """
     import tifffile
 
+    _check_chain(content)
     try:
         with tifffile.TiffFile(io.BytesIO(content)) as file:
             return _read_tiff(file, content, pages)
@@ -202,11 +237,30 @@ def tiff_tells_pages(content: bytes) -> bool:
     import tifffile
 
     try:
+        _check_chain(content)
         with tifffile.TiffFile(io.BytesIO(content)) as file:
             described = bool(file.is_imagej or file.is_ome or file.is_shaped)
             return described or len(_full_pages(file)) < len(file.pages)
     except Exception:  # whoever reads it will say why
         return False
+
+
+def _check_chain(content: bytes) -> None:
+    """Whether a TIFF's pages end: each says where the next is, and tifffile may go round for ever.
+
+    Source: TIFF 6.0, section 2; BigTIFF has wider offsets.
+    """
+    order: Literal["little", "big"] = "little" if content[:2] == b"II" else "big"
+    offset, counts, entry, at = (8, 8, 20, 8) if 43 in content[2:4] else (4, 2, 12, 4)
+    seen: set[int] = set()
+    place = int.from_bytes(content[at : at + offset], order)
+    while 0 < place < len(content):
+        if place in seen:
+            raise UnreadableImageError("broken (its pages go round in a circle)")
+        seen.add(place)
+        number = int.from_bytes(content[place : place + counts], order)
+        after = place + counts + number * entry
+        place = int.from_bytes(content[after : after + offset], order)
 
 
 def _full_pages(file: Any) -> list[Any]:
@@ -222,7 +276,7 @@ def _read_tiff(file: Any, content: bytes, pages: str) -> Values:
     first = full[0]
     orientation = first.tags.get(274)
     turn = int(orientation.value) if orientation is not None and isinstance(orientation.value, int) else 1
-    planes = _planes_of(file, full)
+    planes = _planes_of(file, full, content)
     if planes is not None:  # the file itself says which of its pages are channels
         count, per, read_plane = planes
 
@@ -233,7 +287,7 @@ def _read_tiff(file: Any, content: bytes, pages: str) -> Values:
     return turned(choose_pages(pages, len(full), lambda k: _page(full[k], content)), turn)
 
 
-def _planes_of(file: Any, full: list[Any]) -> tuple[int, int, Callable[[int], Values]] | None:
+def _planes_of(file: Any, full: list[Any], content: bytes) -> tuple[int, int, Callable[[int], Values]] | None:
     """Of a file that names its axes: pages, channels a page, and what reads a plane by its number."""
     series = file.series[0] if file.series else None
     if series is None or not (file.is_imagej or file.is_ome or file.is_shaped) or len(series.shape) < 3:
@@ -247,6 +301,7 @@ def _planes_of(file: Any, full: list[Any]) -> tuple[int, int, Callable[[int], Va
         return None
     _check_values(math.prod(shape))
     _check_segments(full, None)
+    check_memory(content, math.prod(shape) * _bytes_of(full[0]) + _segment_bytes(full[0]) // 2)
     array = series.asarray(maxworkers=1)
     rest = [axes.index("Y"), axes.index("X"), *(i for i, axis in enumerate(axes) if axis == "S")]
     array = array.transpose(*order, *channel, *rest)
@@ -259,6 +314,18 @@ def _planes_of(file: Any, full: list[Any]) -> tuple[int, int, Callable[[int], Va
 def _check_values(count: int) -> None:
     if count > MAX_VALUES:
         raise UnreadableImageError(f"claims {count:,} values, more than {MAX_VALUES:,}")
+
+
+def _bytes_of(page: Any) -> int:
+    """Bytes of a value while it is read: what is wider than float32 is there beside it."""
+    size = page.dtype.itemsize if page.dtype is not None else 1
+    return int(size if size <= 2 or (page.dtype.kind == "f" and size == 4) else size + 4)
+
+
+def _segment_bytes(page: Any) -> int:
+    """Bytes of one strip or tile, which may claim to be larger than its page."""
+    size: int = page.dtype.itemsize if page.dtype is not None else 1
+    return size * int(math.prod(page.chunks))
 
 
 def _check_segments(full: list[Any], content: bytes | None) -> None:
@@ -277,6 +344,7 @@ def _check_segments(full: list[Any], content: bytes | None) -> None:
 def _page(page: Any, content: bytes) -> Values:
     """One page: (H, W, C)."""
     _check_values(page.size)
+    check_memory(content, page.size * _bytes_of(page) + _segment_bytes(page) // 2)
     _check_segments([page], content)
     values = page.asarray(maxworkers=1)
     axes = str(page.axes)
@@ -306,8 +374,8 @@ def _meant(values: NDArray[Any], page: Any) -> Values:
         values = np.rint(values * (255 / ((1 << int(page.bitspersample)) - 1))).astype(np.uint8)
     result = narrowed(values)
     if len(alphas) == 1 and alphas[0] in _ALPHA and result.shape[2] > 1 and result.dtype != np.float32:
-        opacity = result[:, :, -1:] / np.float64(np.iinfo(result.dtype).max)
-        result = on_white(result[:, :, :-1], opacity, premultiplied=_ALPHA[alphas[0]] == "associated")
+        alpha, result = result[:, :, -1:], result[:, :, :-1]
+        result = on_white(result, alpha, premultiplied=_ALPHA[alphas[0]] == "associated")
     return result
 
 
@@ -350,6 +418,9 @@ def read_fits(content: bytes, pages: str) -> Values:
             not installed.
     """
     fits = _science("astropy.io.fits", "a FITS file")
+    for card in _FITS_COUNT.finditer(content):
+        if card.start() % 80 == 0 and int(card[1][:9]) > 999:  # astropy would count to it
+            raise UnreadableImageError(f"broken ({card[0].split()[0].decode()} is over 999)")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -359,6 +430,7 @@ def read_fits(content: bytes, pages: str) -> Values:
                     raise UnreadableImageError("a FITS file without an image")
                 shape = unit.shape
                 _check_values(math.prod(shape))
+                check_memory(content, math.prod(shape) * 12)
                 values = np.asarray(unit.data).reshape(-1, *shape[-2:])
     except UnreadableImageError:
         raise
@@ -384,7 +456,7 @@ def read_png(content: bytes, image: Image.Image) -> Values:
         values = np.asarray(codecs.png_decode(content))
         values = values[:, :, None] if values.ndim == 2 else values
     if values.shape[2] in (2, 4):
-        return on_white(values[:, :, :-1], values[:, :, -1:] / 65535.0)
+        return on_white(values[:, :, :-1], values[:, :, -1:])
     if transparent is not None:
         clear = (values == np.asarray(transparent, dtype=np.uint16)).all(axis=2, keepdims=True)
         values = np.where(clear, np.uint16(65535), values)
@@ -410,11 +482,13 @@ def netpbm_maximum(content: bytes) -> int:
 def read_netpbm(content: bytes) -> Values:
     """A PGM or PPM with values over 255, as stored: Pillow stretches them. -> (H, W, C) uint16."""
     header = _NETPBM.match(content[:4096])
-    assert header is not None
+    if header is None:
+        raise UnreadableImageError("not an image, or its header is broken")
     kind, width, height, maximum = (int(group) for group in header.groups())
     channels = 3 if kind in (3, 6) else 1
     count = width * height * channels
     _check_values(count)
+    check_memory(content, 2 * count)
     if not count or maximum > 65535:
         raise UnreadableImageError(f"not an image, or its header is broken ({width}x{height}, {maximum})")
     if kind in (5, 6):
@@ -422,18 +496,26 @@ def read_netpbm(content: bytes) -> Values:
             raise UnreadableImageError("broken or truncated (too few bytes for its size)")
         values = np.frombuffer(content, dtype=">u2", count=count, offset=header.end())
     else:
-        words = list(_words(content[header.end() :], count))
-        if len(words) < count:
-            raise UnreadableImageError("broken or truncated (too few values for its size)")
-        values = np.array(words, dtype=np.uint16)
+        values = _words(content, header.end(), count)
     return values.reshape(height, width, channels).astype(np.uint16)
 
 
-def _words(content: bytes, count: int) -> Iterator[int]:
-    for word, _ in zip(re.finditer(rb"\S+", re.sub(rb"#[^\n]*", b"", content)), range(count), strict=False):
-        if not word[0].isdigit() or len(word[0]) > 5 or int(word[0]) > 65535:
-            raise UnreadableImageError(f"broken: {word[0][:20].decode('latin-1')!a} is no value")
-        yield int(word[0])
+def _words(content: bytes, start: int, count: int) -> NDArray[np.uint16]:
+    """The first values of a file that writes them in decimal."""
+    check_memory(content, 3 * len(content))
+    text = re.sub(rb"#[^\n]*", b"", content[start:])
+    odd = re.search(rb"[^\d\s]", text)
+    if odd:
+        text = re.sub(rb"\d+$", b"", text[: odd.start()])  # what is no number is so from its start
+    values = np.fromstring(text, dtype=np.float64, sep=" ") if text.strip() else np.empty(0)
+    values = values[:count]
+    if len(values) < count and odd:
+        raise UnreadableImageError(f"broken: {odd[0].decode('latin-1')!a} is no value")
+    if len(values) < count:
+        raise UnreadableImageError("broken or truncated (too few values for its size)")
+    if values.max() > 65535:
+        raise UnreadableImageError(f"broken: {values.max():.0f} is no value")
+    return values.astype(np.uint16)
 
 
 def _science(module: str, what: str) -> Any:

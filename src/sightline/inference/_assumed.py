@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -42,7 +43,8 @@ def read_belongings(mean: str | None, std: str | None, classes: Path | None) -> 
 
     Raises:
         ArgumentError: if they are not numbers, or a deviation is not positive.
-        DataError: if the file cannot be read, or a name is there twice.
+        DataError: if the file cannot be read, it has no name, or one is there twice or holds a control
+            character.
     """
     values = {"mean": _numbers("mean", mean), "std": _numbers("std", std)}
     if values["std"] is not None and not all(value > 0 for value in values["std"]):
@@ -50,12 +52,18 @@ def read_belongings(mean: str | None, std: str | None, classes: Path | None) -> 
     names = None
     if classes is not None:
         try:
-            names = tuple(line.strip() for line in classes.read_text("utf-8").splitlines() if line.strip())
+            lines = [line.strip() for line in classes.read_text("utf-8-sig").splitlines()]
         except (OSError, UnicodeDecodeError) as error:
             raise DataError(f"--classes {classes} cannot be read: {error}") from error
+        names = tuple(line for line in lines if line)
+        if not names:
+            raise DataError(f"--classes {classes} holds no name; it takes one a line")
+        odd = next((name for name in names if not name.isprintable()), None)
+        if odd is not None:
+            raise DataError(f"--classes {classes}: the name {odd[:200]!a} holds a control character")
         if len(set(names)) < len(names):
-            twice = next(name for name in names if names.count(name) > 1)
-            raise DataError(f"--classes {classes} has {twice!r} twice")
+            twice = Counter(names).most_common(1)[0][0]
+            raise DataError(f"--classes {classes} has {twice[:200]!r} twice")
     return Belongings(mean=values["mean"], std=values["std"], classes=names)
 
 

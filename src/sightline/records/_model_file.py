@@ -7,8 +7,12 @@ network from a user's own `FILE.py:NAME` is remembered by path and digest, and a
 from __future__ import annotations
 
 import dataclasses
+import io
 import json
+import math
+import os
 import platform
+import warnings
 import zipfile
 from pathlib import Path
 from typing import Annotated, Any
@@ -26,6 +30,8 @@ from sightline.imaging import Canvas, Depth
 from sightline.records._tensors import save_tensors
 
 FORMAT = 2
+MAX_SIDE = 65_536
+"""No image has more rows, columns or channels."""
 HEADER_KEY = "sightline"
 """Where the header is in a safetensors file's metadata."""
 
@@ -144,13 +150,43 @@ def read_header(path: Path) -> ModelHeader:
         raise ModelFileError(f"{path} holds weights but not what they are of; name the network: NAME@{path}")
     try:
         fields = json.loads(metadata[HEADER_KEY])
+        if not isinstance(fields, dict):
+            raise TypeError("no object")
         if fields.get("format", 0) > FORMAT:
-            raise ModelFileError(f"{path} was written by a newer Sightline ({fields.get('versions')})")
-        return ModelHeader(**fields)
-    except (ValueError, TypeError) as error:
+            versions = f"{fields.get('versions')!a}"[:200]
+            raise ModelFileError(f"{path} was written by a newer Sightline ({versions})")
+        header = ModelHeader(**fields)
+    except (ValueError, TypeError, RecursionError) as error:
         if isinstance(error, ModelFileError):
             raise
         raise ModelFileError(f"{path} is not a model file: its header is broken") from error
+    _check_numbers(path, header)
+    return header
+
+
+def _check_numbers(path: Path, header: ModelHeader) -> None:
+    """Whether sizes, channels and classes are such as a network can have."""
+    built = header.architecture
+    odd = [
+        what
+        for what, numbers, most in (
+            ("input size", built.input_size, MAX_SIDE),
+            ("canvas", header.canvas, MAX_SIDE),
+            ("number of channels", (built.in_channels,), MAX_SIDE),
+            ("number of classes", (built.num_classes, len(header.classes)), 10**6),
+        )
+        if not all(0 < number <= most for number in numbers)
+    ]
+    for name in ("mean", "std"):
+        values = header.preprocessing.get(name)
+        if not isinstance(values, list | tuple) or not all(
+            isinstance(value, int | float) and abs(value) < 1e30 for value in values
+        ):
+            odd.append(name)
+    if odd:
+        raise ModelFileError(f"{path} is not a model file: the {odd[0]} in its header cannot be")
+    if len(built.name) > 200 or not all(name.isprintable() for name in (built.name, *header.classes)):
+        raise ModelFileError(f"{path} is not a model file: a name in its header cannot be")
 
 
 def read_model_file(path: Path) -> tuple[ModelHeader, dict[str, Tensor]]:
@@ -159,7 +195,7 @@ def read_model_file(path: Path) -> tuple[ModelHeader, dict[str, Tensor]]:
     Raises:
         ModelFileError: as `read_header`.
     """
-    return read_header(path), safetensors.torch.load_file(path)
+    return read_header(path), _tensors(path)
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
@@ -177,20 +213,19 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     content: Any
     if _is_npz(path):
         try:
-            with np.load(path, allow_pickle=False) as arrays:
-                content = {name: torch.from_numpy(arrays[name]) for name in arrays.files}
-        except (ValueError, TypeError, OSError) as error:  # objects, text, or a broken archive
-            raise ModelFileError(f"{path} cannot be read as arrays of numbers: {error}") from error
+            content = _arrays(path)
+        except Exception as error:  # objects, text, or an archive that is broken in any way
+            raise ModelFileError(f"{path} cannot be read as arrays of numbers: {_brief(error)}") from error
     elif _looks_pickled(path):
         try:
-            content = torch.load(path, map_location="cpu", weights_only=True)
+            content = _unpickled(path)
         except Exception as error:  # whatever the unpickler meets in a file that is not what it should be
             raise ModelFileError(
                 f"{path} cannot be read as weights only; it is broken, or holds objects that could run code"
             ) from error
     else:
         _metadata(path)
-        content = safetensors.torch.load_file(path)
+        content = _tensors(path)
     for key in ("state_dict", "model", "network"):
         if isinstance(content, dict) and isinstance(content.get(key), dict):
             content = content[key]
@@ -217,15 +252,66 @@ def _metadata(path: Path) -> dict[str, str]:
         with safetensors.safe_open(path, framework="pt") as file:
             return dict(file.metadata() or {})
     except (safetensors.SafetensorError, OSError) as error:
-        raise ModelFileError(f"{path} is not a model file: {error}") from error
+        raise ModelFileError(f"{path} is not a model file: {_brief(error)}") from error
+
+
+def _brief(error: Exception) -> str:
+    """What an error says, on one line that can be shown."""
+    said = " ".join(str(error).split())[:200]
+    return said if said.isprintable() else ascii(said)
+
+
+def _tensors(path: Path) -> dict[str, Tensor]:
+    try:
+        return safetensors.torch.load_file(path)
+    except Exception as error:  # a type of number that torch has not, an offset that is not aligned...
+        raise ModelFileError(f"{path} cannot be read as weights: {_brief(error)}") from error
+
+
+def _arrays(path: Path) -> dict[str, Tensor]:
+    """The arrays of an `.npz`, each of which is as large as its header says before any memory is taken."""
+    tensors = {}
+    with zipfile.ZipFile(path) as archive, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for name in archive.namelist():
+            with archive.open(name) as file:
+                version = np.lib.format.read_magic(file)
+                readers = {(1, 0): np.lib.format.read_array_header_1_0}
+                shape, _, dtype = readers.get(version, np.lib.format.read_array_header_2_0)(file)
+            if math.prod(shape) * dtype.itemsize > archive.getinfo(name).file_size:
+                raise ValueError(f"{name} claims shape {shape}")
+            with archive.open(name) as file:
+                array = np.lib.format.read_array(file, allow_pickle=False)
+            tensors[name.removesuffix(".npy")] = torch.from_numpy(array)
+    return tensors
+
+
+class _Bounded(io.BufferedReader):
+    """A file of which no more is asked for than it has: a pickle may claim a text of 4 GB."""
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        left = os.fstat(self.fileno()).st_size - self.tell()
+        return super().read(left if size is None or size < 0 else min(size, left))
+
+
+def _unpickled(path: Path) -> Any:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        if zipfile.is_zipfile(path):
+            return torch.load(path, map_location="cpu", weights_only=True)
+        with _Bounded(path.open("rb", buffering=0)) as file:
+            return torch.load(file, map_location="cpu", weights_only=True)
 
 
 def _is_npz(path: Path) -> bool:
     """Whether a file is a zip of NumPy arrays; PyTorch's zips hold a pickle."""
-    if not zipfile.is_zipfile(path):
+    try:
+        if not zipfile.is_zipfile(path):
+            return False
+        with zipfile.ZipFile(path) as archive:
+            names = archive.namelist()
+    except Exception:  # the end of a zip behind something else: whoever reads it will say why
         return False
-    with zipfile.ZipFile(path) as archive:
-        names = archive.namelist()
     return bool(names) and all(name.endswith(".npy") for name in names)
 
 

@@ -50,6 +50,8 @@ class Options:
     split_seed: int = 0
     allow_unreadable: bool = False
     pages: str = ""
+    examine: bool = True
+    """Whether the data doctor looks at the images first: of a series, before its first run alone."""
     device: str = "auto"
     precision: str = "auto"
     output: Path | str | None = None

@@ -121,7 +121,7 @@ def _train_member(
         return resume_one(path, dataclasses.replace(again, model=options.model), reporter)
     with storage_errors(path):
         shutil.rmtree(path, ignore_errors=True)  # stopped before its first checkpoint
-    mine = dataclasses.replace(options, output=path, exist_ok=True)
+    mine = dataclasses.replace(options, output=path, exist_ok=True, examine=number == 1)
     if kind == "folds":
         mine = dataclasses.replace(mine, fold=(number, len(names)))
     else:

@@ -22,6 +22,7 @@ from sightline.data import (
     Split,
     channel_statistics,
     choose_sizes,
+    examine_before_training,
     fold_images,
     group_images,
     open_batches,
@@ -61,6 +62,9 @@ from sightline.zoo import Architecture
 
 TASK: Task = ClassificationTask()
 """What is asked of a network: the one task there is so far."""
+
+_EXAMINED_SECONDS, _EXAMINED_SHARE = 20.0, 0.1
+"""How long looking at each image may take before training: so many seconds, or this share of training."""
 
 _BUILD, _PLAN = -2, -3
 """Steps before the first, whose random numbers build the network and time the plan."""
@@ -129,7 +133,10 @@ def set_up(options: Options, reporter: Reporter) -> Setup:
             left = 60 * options.minutes - (time.monotonic() - began)
             epochs = epochs_that_fit(left, pace, split, job.recipe)
             job = dataclasses.replace(job, recipe=fitted(job.recipe, epochs, options.minutes))
+        warnings = _examined(options, images, split, job.recipe.epochs * pace.epoch(split), log)
         run.clear()
+        for line in warnings:
+            log.note(line)
         _announce(job, images, split, choice, pace)
         split.save(run.split, images)
         run.write_args(_args(job, images, split, choice, options))
@@ -346,6 +353,18 @@ def time_plan(job: Job, precision: str) -> PlanChoice:
     return choose_plan(
         job.network, make_step, key=key, device=torch.device(job.plan.device), precision=precision
     )
+
+
+def _examined(
+    options: Options, images: ImageSet, split: Split, training: float, reporter: Reporter
+) -> list[str]:
+    """What the data doctor warns of; it may take a small share of the seconds of training."""
+    if not options.examine:
+        return []
+    seconds = max(_EXAMINED_SECONDS, _EXAMINED_SHARE * training)
+    if options.minutes is not None:
+        seconds = _EXAMINED_SHARE / 2 * 60 * options.minutes
+    return examine_before_training(images, split.parts, seconds=seconds, progress=reporter.progress)
 
 
 def _announce(job: Job, images: ImageSet, split: Split, choice: PlanChoice, pace: Pace) -> None:
