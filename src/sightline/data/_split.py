@@ -172,7 +172,7 @@ def recorded_split(path: Path) -> dict[str, tuple[Part, str]]:
     """
     try:
         with path.open(newline="", encoding="utf-8") as file:
-            rows = {row["path"]: (row["part"], row["digest"]) for row in csv.DictReader(file)}
+            rows = {row["path"]: (row["part"], row["digest"] or "") for row in csv.DictReader(file)}
     except (OSError, KeyError, UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"{path} is not a split: {error}") from error
     known: dict[str, Part] = {part: part for part in PARTS}  # not a million strings of one word

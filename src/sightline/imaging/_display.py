@@ -17,6 +17,9 @@ from sightline.imaging._frame import Source, read_channels
 PERCENTILES = (0.1, 99.9)
 """Of the values of a channel: what becomes 0 and 1 where 8 bits are not the range."""
 
+_BLOCK = 1 << 24
+"""Values that are stretched at a time: a picture may be as large as a file is allowed to be."""
+
 ValueRange = Sequence[tuple[float, float]]
 """For each channel, the values that become 0 and 1."""
 
@@ -28,8 +31,8 @@ def percentile_range(values: NDArray[np.float32] | Values) -> list[tuple[float, 
 
 
 def spread(low: float, high: float) -> tuple[float, float]:
-    """A range that is never empty: of one value alone, it and the next."""
-    return (low, high) if high > low else (low, low + 1.0)
+    """A range that is never empty, in float32 either: of one value alone, it and one above."""
+    return (low, high) if np.float32(high) > np.float32(low) else (low, low + max(1.0, 1e-6 * abs(low)))
 
 
 def display(values: Values, value_range: ValueRange | None = None) -> NDArray[np.uint8]:
@@ -49,17 +52,27 @@ def display(values: Values, value_range: ValueRange | None = None) -> NDArray[np
     """
     if value_range is None and values.dtype != np.uint8:
         value_range = percentile_range(values)
-    if value_range is None:
-        shown: NDArray[np.float32] = values.astype(np.float32)
-    else:
-        low, high = np.array(value_range, dtype=np.float32).T[:, :, None, None]
-        shown = np.clip((values.astype(np.float32) - low) * (255.0 / (high - low)), 0.0, 255.0)
+    channels, height, width = values.shape
+    pixels = np.empty((height, width, 3), dtype=np.uint8)
+    rows = max(1, _BLOCK // (channels * width))
+    for top in range(0, height, rows):
+        pixels[top : top + rows] = _shown(values[:, top : top + rows], value_range)
+    return pixels
+
+
+def _shown(values: Values, value_range: ValueRange | None) -> NDArray[np.uint8]:
+    """Some rows of a picture. (C, H, W) -> (H, W, 3)."""
+    shown: NDArray[np.float32] = values.astype(np.float32)
+    if value_range is not None:
+        low, high = np.array(value_range, dtype=np.float64).T[:, :, None, None]
+        shown = np.clip((shown - low.astype(np.float32)) * (255.0 / (high - low)), 0.0, 255.0)
     if len(shown) == 1:
         shown = np.repeat(shown, 3, axis=0)
     elif len(shown) != 3:
         hues = [colorsys.hsv_to_rgb(k / len(shown) + 1 / 3, 1.0, 1.0) for k in range(len(shown))]
         shown = np.einsum("chw,cr->rhw", shown, np.array(hues, dtype=np.float32))
-    return np.rint(np.clip(shown, 0.0, 255.0)).astype(np.uint8).transpose(1, 2, 0)
+    pixels: NDArray[np.uint8] = np.rint(np.clip(shown, 0.0, 255.0)).astype(np.uint8).transpose(1, 2, 0)
+    return pixels
 
 
 def as_picture(values: Values, value_range: ValueRange | None = None) -> Image.Image:

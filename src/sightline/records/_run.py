@@ -141,9 +141,10 @@ class RunFolder:
             DataError: if it is broken.
         """
         try:
-            args = yaml.safe_load(self.args.read_text())
-        except (OSError, yaml.YAMLError) as error:
-            raise DataError(f"{self.args} cannot be read: {error}") from error
+            args = yaml.safe_load(self.args.read_text(encoding="utf-8"))
+        except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
+            said = " ".join(str(error).split())[:200]
+            raise DataError(f"{self.args} cannot be read: {said}") from error
         if not isinstance(args, dict) or not args.keys() >= _SECTIONS:
             raise DataError(f"{self.args} is not what a run of Sightline writes")
         return args
