@@ -378,8 +378,8 @@ def test_low_bits_live_through_a_resize() -> None:
 
 
 def test_the_display_stretch_by_hand() -> None:
-    values = np.array([[[100.0, 150.0], [200.0, 300.0]]], np.float32)
-    assert display(values, [(100, 200)])[:, :, 0].tolist() == [[0, 128], [255, 255]]
+    values = np.array([[[100.0, 160.0], [200.0, 300.0]]], np.float32)
+    assert display(values, [(100, 200)])[:, :, 0].tolist() == [[0, 153], [255, 255]]
     shallow = np.array([[[3, 200]]], np.uint8)
     assert display(shallow).tolist() == [[[3] * 3, [200] * 3]]
     constant = np.full((1, 2, 2), 7, np.uint16)
