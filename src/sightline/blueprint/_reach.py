@@ -59,14 +59,14 @@ class Reach:
     attention hides some scores; then this is more than what is seen, never less."""
 
 
-def reach(blueprint: Blueprint, node: str | None = None, unit: tuple[int, ...] | None = None) -> Reach:
+def reach(blueprint: Blueprint, node: str | None = None, unit: tuple[int | None, ...] | None = None) -> Reach:
     """The elements of the input that reach an output.
 
     Args:
         blueprint: Of one recorded pass.
         node: Id of a node; all outputs of the network where None.
         unit: Index of elements in the node's first output, without the batch and from the left: (channel,
-            row, column), (channel,), or () for all.
+            row, column), (channel,), or () for all; None stands for all along an axis.
 
     Raises:
         ArgumentError: if there is no such node, or the unit lies outside its output.
@@ -83,9 +83,9 @@ def reach(blueprint: Blueprint, node: str | None = None, unit: tuple[int, ...] |
         value = blueprint.nodes[blueprint.index[node]].outputs[0]
         shape = blueprint.values[value].shape
         mask = np.zeros(shape, bool)
-        place: tuple[Any, ...] = (slice(None), *(unit or ()))
+        place: tuple[Any, ...] = (slice(None), *(slice(None) if i is None else i for i in unit or ()))
         if len(place) > len(shape) or any(
-            not 0 <= i < n for i, n in zip(unit or (), shape[1:], strict=False)
+            i is not None and not 0 <= i < n for i, n in zip(unit or (), shape[1:], strict=False)
         ):
             raise ArgumentError(f"unit {unit} is outside the output of {node}, {shape[1:]}")
         mask[place] = True

@@ -68,8 +68,8 @@ def view(
     path = output or Path(_DEFAULT.format(how=how))
     request = Request(
         image=image, layer=layer, unit=unit, at=_position(at), target=target, top=top, steps=steps, size=size,
-        temperature=temperature, against=against, seed=seed, sanity=sanity, device=device, output=path,
-        progress=make_reporter().progress,
+        temperature=temperature, against=against, input_size=_side(input), seed=seed, sanity=sanity,
+        device=device, output=path, progress=make_reporter().progress,
     )  # fmt: skip
     subject = open_subject(model, device=device, input_size=_side(input))
     if not subject.trained:

@@ -85,13 +85,15 @@ def resized(
     return np.asarray(Image.fromarray(values.astype(np.float32)).resize((size[1], size[0]), how))
 
 
-def plotted(draw: object, width: int, height: int) -> Panel:
+def plotted(draw: object, width: int, height: int, *, rows: int = 1, columns: int = 1) -> Panel:
     """A plot as a panel.
 
     Args:
-        draw: Given a matplotlib `Axes`, draws on it.
+        draw: Given a matplotlib `Axes`, draws on it; of several, given the array of them.
         width: In pixels.
         height: In pixels.
+        rows: Of plots.
+        columns: Of plots.
     """
     import io
 
@@ -102,7 +104,7 @@ def plotted(draw: object, width: int, height: int) -> Panel:
     assert callable(draw)
     figure = Figure(figsize=(width / 100, height / 100), dpi=100, layout="constrained")
     FigureCanvasAgg(figure)
-    draw(figure.subplots())
+    draw(figure.subplots(rows, columns))
     file = io.BytesIO()
     figure.savefig(file, format="png", dpi=100)
     pixels = np.array(Image.open(file).convert("RGB"))

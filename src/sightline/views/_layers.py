@@ -61,20 +61,92 @@ def find_layer(blueprint: Blueprint, name: str, *, needs: str = "") -> Node:
 
 
 def last_maps(blueprint: Blueprint) -> Node:
-    """The last node whose maps still have places to tell apart, before they are pooled to one: for Grad-CAM.
+    """The last convolutional features before they are pooled away, flattened or classified: for Grad-CAM.
+
+    All of the network passes through them: of a residual block it is the sum, of a fire or an inception
+    module the joined maps. A last convolution that makes a map of each class is the classifier.
 
     Raises:
         ArgumentError: if there is none.
+
+    Source: Selvaraju et al. 2017, Grad-CAM, section 3: the last convolutional layer.
     """
     convolutions(blueprint)
-    found = [
-        node
-        for node in blueprint.nodes
-        if (maps := maps_of(node)) is not None and maps[1] * maps[2] > 1 and -1 not in node.sources
-    ]
-    if not found:
+    places = {k for k, node in enumerate(blueprint.nodes) if _has_places(node)}
+    after_input = [k for k in sorted(places) if _follows(blueprint, k, "conv2d")]
+    if not after_input:
         raise ArgumentError(f"{blueprint.name} has no layer whose output is maps with more than one place")
-    return found[-1]
+    head = max((k for k, node in enumerate(blueprint.nodes) if node.macs), default=-1)
+    narrow = _passages(blueprint)
+    of_classes = {k for k in after_input if k >= head} if head in places else set()
+    for candidates in (
+        [k for k in after_input if k in narrow and k not in of_classes],
+        [k for k in after_input if k not in of_classes],
+        after_input,
+    ):
+        if candidates:
+            return blueprint.nodes[_unpooled(blueprint, candidates[-1], candidates)]
+    raise AssertionError("there is one at least")
+
+
+_PASSING = frozenset(
+    {
+        "max_pool2d", "avg_pool2d", "adaptive_avg_pool2d", "adaptive_max_pool2d", "lp_pool2d",
+        "fractional_max_pool2d", "dropout", "dropout2d", "alpha_dropout", "feature_dropout", "identity",
+        "contiguous", "clone",
+    }
+)  # fmt: skip
+"""What makes no features of its own."""
+
+
+def _has_places(node: Node) -> bool:
+    maps = maps_of(node)
+    return maps is not None and maps[1] * maps[2] > 1
+
+
+def _follows(blueprint: Blueprint, index: int, kind: str) -> bool:
+    """Whether a node is, or depends on, one of a kind."""
+    seen, waiting = set(), [index]
+    while waiting:
+        k = waiting.pop()
+        if k < 0 or k in seen:
+            continue
+        seen.add(k)
+        if blueprint.nodes[k].kind == kind:
+            return True
+        waiting += blueprint.nodes[k].sources
+    return False
+
+
+def _passages(blueprint: Blueprint) -> set[int]:
+    """Nodes that every way from the input to the output leads through."""
+    count = len(blueprint.nodes)
+    ahead: set[int] = set()  # what the input reaches
+    for k, node in enumerate(blueprint.nodes):
+        if any(source < 0 or source in ahead for source in node.sources):
+            ahead.add(k)
+    ends = {k for k, node in enumerate(blueprint.nodes) if set(node.outputs) & set(blueprint.outputs)}
+    useful: set[int] = set()  # what reaches the output
+    for k in reversed(range(count)):
+        if k in ends or any(reader in useful for reader in blueprint.readers[k]):
+            useful.add(k)
+    farthest = max((k for k in useful if any(s < 0 for s in blueprint.nodes[k].sources)), default=-1)
+    narrow: set[int] = set()
+    for k in sorted(ahead & useful):  # `farthest` is where edges lead that began before it
+        if farthest <= k:
+            narrow.add(k)
+        farthest = max([farthest, *(reader for reader in blueprint.readers[k] if reader in useful)])
+    return narrow
+
+
+def _unpooled(blueprint: Blueprint, index: int, candidates: list[int]) -> int:
+    """Back from poolings and what changes nothing, to what made the features."""
+    while blueprint.nodes[index].kind in _PASSING:
+        before = [source for source in blueprint.nodes[index].sources if source in candidates]
+        if not before:
+            break
+        index = before[-1]
+    return index
 
 
 def check_unit(node: Node, unit: int | None) -> None:

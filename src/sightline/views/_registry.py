@@ -10,7 +10,8 @@ from typing import Literal
 
 from sightline.base import ArgumentError, did_you_mean
 from sightline.data import Progress
-from sightline.views._subject import Subject
+from sightline.views._against import side_by_side
+from sightline.views._subject import Subject, open_subject
 from sightline.views._view import View
 
 Needs = Literal["nothing", "image", "data"]
@@ -35,7 +36,9 @@ class Request:
     """Side of a patch, or of a grid."""
     temperature: float | None = None
     against: str | None = None
-    """Another model."""
+    """Another model, seen the same way beside the first."""
+    input_size: tuple[int, int] | None = None
+    """(height, width) of the other model's input, where it adapts."""
     seed: int | None = None
     sanity: bool = False
     device: str = "auto"
@@ -56,11 +59,28 @@ class How:
     optional: bool = False
     """Whether it also works without what it needs."""
     options: frozenset[str] = frozenset()
-    """Fields of `Request` it reads, beside `image`."""
+    """Fields of `Request` it reads, beside `image`. Every view takes `against`; who names it joins both."""
 
 
 HOWS: dict[str, str] = {
     "kernels": "_kernels",
+    "maps": "_maps",
+    "neuron": "_neuron",
+    "deconvnet": "_deconvnet",
+    "saliency": "_attribution",
+    "guided": "_attribution",
+    "integrated": "_attribution",
+    "smoothgrad": "_attribution",
+    "gradcam": "_cam",
+    "gradcam++": "_cam",
+    "layercam": "_cam",
+    "occlusion": "_occlusion",
+    "field": "_field",
+    "features": "_features",
+    "shift": "_shift",
+    "softmax": "_softmax",
+    "embedding": "_embedding",
+    "compare": "_compare",
 }
 """The module that has each view, by name, in the order they are told."""
 
@@ -96,10 +116,14 @@ def view(how: str, subject: Subject, request: Request) -> View:
         raise ArgumentError(f"view {how} needs {wanted}")
     if found.needs == "nothing" and request.image is not None:
         raise ArgumentError(f"view {how} is of the network alone; it takes no image")
-    everywhere = {"image", "device", "output", "progress"}
+    everywhere = {"image", "against", "input_size", "device", "output", "progress"}
     for field in dataclasses.fields(Request):
         chosen = getattr(request, field.name) not in (None, False)
         if chosen and field.name not in found.options | everywhere:
-            takes = ", ".join(f"--{name}" for name in sorted(found.options)) or "none"
+            takes = ", ".join(f"--{name}" for name in sorted({"against", *found.options}))
             raise ArgumentError(f"--{field.name} is not for view {how}, whose options are {takes}")
-    return found.make(subject, request)
+    if request.against is None or "against" in found.options:
+        return found.make(subject, request)
+    other = open_subject(request.against, device=request.device, input_size=request.input_size)
+    alone = dataclasses.replace(request, against=None)
+    return side_by_side(subject, other, found.make(subject, alone), found.make(other, alone))

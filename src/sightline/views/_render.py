@@ -54,7 +54,7 @@ def _savez(path: Path, arrays: dict[str, Any]) -> None:
 
 
 @functools.cache
-def _font(size: int, bold: bool = False) -> ImageFont.FreeTypeFont:
+def font_of(size: int, bold: bool = False) -> ImageFont.FreeTypeFont:
     import matplotlib
 
     name = "DejaVuSans-Bold.ttf" if bold else "DejaVuSans.ttf"
@@ -64,32 +64,50 @@ def _font(size: int, bold: bool = False) -> ImageFont.FreeTypeFont:
 def sheet(view: View) -> Image.Image:
     """The whole view as one picture, 1,000 pixels wide or as its widest panel needs."""
     panels = [shown(panel, view) for panel in view.panels]
-    columns = view.columns or max(1, (_WIDTH - _GAP) // (max((p.width for p in panels), default=1) + _GAP))
-    rows = [panels[i : i + columns] for i in range(0, len(panels), columns)]
-    widths = [max((row[k].width for row in rows if k < len(row)), default=0) for k in range(columns)]
-    width = max(_GAP + sum(w + _GAP for w in widths if w), 560)
+    rows = _rows(panels, view.columns)
+    many = max(map(len, rows), default=0)
+    wide = [max(row[k].width for row in rows if k < len(row)) for k in range(many)]  # of a column
+    widths = [wide if view.columns else [panel.width for panel in row] for row in rows]
+    width = max([560, *(_GAP + sum(w + _GAP for w in own) for own in widths)])
     head = _heading(view, width - 2 * _GAP)
     height = head.height + 2 * _GAP + sum(max(p.height for p in row) + _GAP for row in rows)
     page = Image.new("RGB", (width, height), _PAPER)
     page.paste(head, (_GAP, _GAP))
     top = head.height + 2 * _GAP
-    for row in rows:
+    for row, own in zip(rows, widths, strict=True):
         left = _GAP
-        for k, panel in enumerate(row):
+        for panel, across in zip(row, own, strict=False):
             page.paste(panel, (left, top))
-            left += widths[k] + _GAP
+            left += across + _GAP
         top += max(p.height for p in row) + _GAP
     return page
 
 
+def _rows(panels: list[Image.Image], columns: int | None) -> list[list[Image.Image]]:
+    """So many a row, in columns; where None, as many as fit beside each other."""
+    if columns is not None:
+        return [panels[i : i + columns] for i in range(0, len(panels), columns)]
+    rows: list[list[Image.Image]] = []
+    left = _WIDTH
+    for panel in panels:
+        if left + panel.width + _GAP > _WIDTH:
+            rows.append([])
+            left = _GAP
+        rows[-1].append(panel)
+        left += panel.width + _GAP
+    return rows
+
+
 def _heading(view: View, width: int) -> Image.Image:
-    lines = [(line, _font(_HEAD, bold=True), _INK) for line in _broken(view.title, _font(_HEAD, True), width)]
+    lines = [
+        (line, font_of(_HEAD, bold=True), _INK) for line in _broken(view.title, font_of(_HEAD, True), width)
+    ]
     for note in view.notes:
-        lines += [(line, _font(_TEXT), _PALE) for line in _broken(note, _font(_TEXT), width)]
+        lines += [(line, font_of(_TEXT), _PALE) for line in _broken(note, font_of(_TEXT), width)]
     for finding in view.findings:
         text = f"{finding.level}: {finding.what}; {finding.why}"
         lines += [
-            (line, _font(_TEXT, True), (176, 66, 0)) for line in _broken(text, _font(_TEXT, True), width)
+            (line, font_of(_TEXT, True), (176, 66, 0)) for line in _broken(text, font_of(_TEXT, True), width)
         ]
     heights = [int(font.size * 1.4) for _, font, _ in lines]
     picture = Image.new("RGB", (width, sum(heights)), _PAPER)
@@ -104,27 +122,27 @@ def shown(panel: Panel, view: View) -> Image.Image:
     """A panel with its title, caption and scale."""
     picture = _sized(panel, len(view.panels))
     width = max(picture.width, 64)
-    above = _broken(panel.title, _font(_TEXT), width)
-    below = _broken(panel.caption, _font(_SMALL), width)
+    above = _broken(panel.title, font_of(_TEXT), width)
+    below = _broken(panel.caption, font_of(_SMALL), width)
     line, small = int(_TEXT * 1.4), int(_SMALL * 1.4)
     bar = _BAR + small + 6 if panel.scale is not None else 0
     height = len(above) * line + picture.height + bar + len(below) * small + 8
     cell = Image.new("RGB", (width, height), _PAPER)
     draw, top = ImageDraw.Draw(cell), 0
     for text in above:
-        draw.text((0, top), text, fill=_INK, font=_font(_TEXT))
+        draw.text((0, top), text, fill=_INK, font=font_of(_TEXT))
         top += line
     cell.paste(picture, (0, top))
     top += picture.height + 4
     if panel.scale is not None:
         cell.paste(_scale_bar(panel.scale, picture.width), (0, top))
         low, high = (_number(value) for value in (panel.scale.low, panel.scale.high))
-        draw.text((0, top + _BAR + 2), low, fill=_PALE, font=_font(_SMALL))
-        right = draw.textlength(high, font=_font(_SMALL))
-        draw.text((picture.width - right, top + _BAR + 2), high, fill=_PALE, font=_font(_SMALL))
+        draw.text((0, top + _BAR + 2), low, fill=_PALE, font=font_of(_SMALL))
+        right = draw.textlength(high, font=font_of(_SMALL))
+        draw.text((picture.width - right, top + _BAR + 2), high, fill=_PALE, font=font_of(_SMALL))
         top += bar
     for text in below:
-        draw.text((0, top), text, fill=_PALE, font=_font(_SMALL))
+        draw.text((0, top), text, fill=_PALE, font=font_of(_SMALL))
         top += small
     return cell
 
@@ -188,9 +206,9 @@ def _animate(view: View, path: Path) -> None:
     size = (max(f.width for f in frames), max(f.height for f in frames))
     padded = []
     for frame in frames:
-        page = Image.new("RGB", size, _PAPER)
-        page.paste(frame, (0, 0))
-        padded.append(page.quantize(128, dither=Image.Dither.NONE))
+        page = Image.new("RGB", (size[0] + _GAP, size[1] + _GAP), _PAPER)
+        page.paste(frame, (_GAP // 2, _GAP // 2))
+        padded.append(page.quantize(256, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE))
     padded[0].save(
         path,
         format="GIF",

@@ -102,7 +102,9 @@ class Subject:
     @functools.cached_property
     def blueprint(self) -> Blueprint:
         """Its layers, by the names that `execute` knows, for one image."""
-        x = torch.empty((1, *self.input_shape), device="meta")
+        first = next(self.network.parameters(), None)
+        dtype = torch.float32 if first is None else first.dtype
+        x = torch.empty((1, *self.input_shape), device="meta", dtype=dtype)
         return record(self.network, x, name=self.name)
 
     @property

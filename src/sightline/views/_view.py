@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -43,6 +43,8 @@ class Panel:
     """Whether it may be interpolated when enlarged; false where pixels are to be seen, as of kernels."""
     width: int | None = None
     """How wide it is shown, in pixels, if not as the others; text and plots are shown as they are."""
+    on_scale: Callable[[float], Panel] | None = None
+    """The same panel with another last value of its scale, so that two networks are seen on one."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)

@@ -1,0 +1,432 @@
+"""Whether an attribution says something of the network: random weights, deletion and insertion."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from sightline.base import SERIES, ArgumentError, Finding
+from sightline.blueprint import in_mode
+from sightline.views._colour import plotted, resized
+from sightline.views._evidence import NO_EVIDENCE, WIDTH, Explain, Map, Score, heat, probabilities, scores_of
+from sightline.views._subject import Picture, Subject
+from sightline.views._view import Panel, View
+
+UNCHANGED = 0.5
+"""A map has not changed if its mean rank correlation with those of random weights is above.
+
+Counted are the depths at which at most the upper half of the layers is random: all that knows of classes is
+gone then, and the lowest layers, which find edges, are still there. A picture of edges survives it.
+"""
+DEPTHS = 5
+BLOCKS = 8
+"""A side of the image, in what is deleted or inserted at a time, by whatever order."""
+LEVELS = 10
+"""Steps from the whole image to none."""
+ORDERS = 19
+"""Random ones: to be better than each of them by chance has a probability of 1 in 20."""
+_BATCH = 32
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Depth:
+    """The map with some layers' weights random."""
+
+    layer: str
+    """This one and all above it."""
+    layers: int
+    counts: bool
+    """Whether it is one of the upper half, by which the verdict is made."""
+    correlation: float
+    """Spearman's, of the two maps."""
+    magnitude: float
+    """The same of their magnitudes."""
+    map: Map
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Curve:
+    """The class's probability while the image is taken away, or put back."""
+
+    what: str
+    """`deletion` or `insertion`."""
+    points: NDArray[np.float64]
+    """(levels + 1,): probability after each step, in the order of the map."""
+    random: NDArray[np.float64]
+    """(orders, levels + 1)"""
+
+    @property
+    def area(self) -> float:
+        """Beneath the curve, over a width of 1."""
+        return float(area(self.points))
+
+    @property
+    def random_areas(self) -> NDArray[np.float64]:
+        """(orders,)."""
+        areas: NDArray[np.float64] = area(self.random)
+        return areas
+
+    @property
+    def better(self) -> bool:
+        """Whether it is better than every random order, and than their mean by 0.01."""
+        gain = abs(self.area - self.random_areas.mean())
+        return self.beaten == len(self.random) and bool(gain >= NO_EVIDENCE)
+
+    @property
+    def beaten(self) -> int:
+        """How many random orders it is better than: below them of deletion, above of insertion."""
+        sign = -1 if self.what == "deletion" else 1
+        return int((sign * (self.area - self.random_areas) > 0).sum())
+
+    @property
+    def line(self) -> str:
+        """In words."""
+        verdict = "better than random" if self.better else "no better than random"
+        beaten = f"ahead of {self.beaten} of {len(self.random)}"
+        mean, spread = self.random_areas.mean(), self.random_areas.std(ddof=1)
+        return f"{self.what} {self.area:.3f} against {mean:.3f} ± {spread:.3f}, {beaten}: {verdict}"
+
+    def to_dict(self) -> dict[str, Any]:
+        """For `View.figures`."""
+        return {
+            "area": self.area,
+            "random_mean": float(self.random_areas.mean()),
+            "random_deviation": float(self.random_areas.std(ddof=1)),
+            "orders": len(self.random),
+            "beaten": self.beaten,
+            "better": self.better,
+        }
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Sanity:
+    """What was found of a view."""
+
+    depths: tuple[Depth, ...]
+    deletion: Curve
+    insertion: Curve
+
+    @property
+    def similarity(self) -> float:
+        """Mean rank correlation over the depths that count; a map that turns about its sign has changed."""
+        return float(np.mean([depth.correlation for depth in self.depths if depth.counts]))
+
+    @property
+    def changes(self) -> bool:
+        """Whether the view changes with the weights."""
+        return self.similarity <= UNCHANGED
+
+    def to_dict(self) -> dict[str, Any]:
+        """For `View.figures`."""
+        return {
+            "changes_with_weights": self.changes,
+            "similarity": self.similarity,
+            "depths": [
+                {
+                    "layer": d.layer,
+                    "layers": d.layers,
+                    "counts": d.counts,
+                    "correlation": d.correlation,
+                    "magnitude": d.magnitude,
+                }
+                for d in self.depths
+            ],
+            "deletion": self.deletion.to_dict(),
+            "insertion": self.insertion.to_dict(),
+            "passes": self.changes and self.deletion.better and self.insertion.better,
+        }
+
+
+def with_sanity(
+    view: View,
+    subject: Subject,
+    picture: Picture,
+    said: Score,
+    explain: Explain,
+    order: Map,
+    *,
+    seed: int = 0,
+) -> View:
+    """A view with what was found of it: in words, numbers, curves, and as findings.
+
+    Args:
+        view: An attribution.
+        subject: Its network.
+        picture: Its image.
+        said: What it explains.
+        explain: Makes the map that is compared, of a network.
+        order: The map by which the image is deleted and inserted, largest values first.
+        seed: Of the weights and orders.
+    """
+    original = explain(subject.network)
+    if float(np.ptp(original)) == 0.0:
+        note = "sanity: not checked; the map is the same everywhere"
+        return dataclasses.replace(
+            view,
+            notes=(*view.notes, note),
+            figures={**view.figures, "sanity": {"passes": False, "why": note}},
+        )
+    found = check(subject, picture, said, explain, original, order, seed=seed)
+    verdict = "it changes with them" if found.changes else "IT DOES NOT CHANGE with them"
+    notes = (
+        "sanity 1, weights made random from the last layer to the middle one: rank correlation with the map "
+        f"{found.similarity:.2f} in the mean (above {UNCHANGED:g} fails): {verdict}",
+        f"sanity 2, area under the probability of '{said.name}' against {ORDERS} random orders of the same "
+        f"blocks: {found.deletion.line}; {found.insertion.line}",
+    )
+    return dataclasses.replace(
+        view,
+        notes=(*view.notes, *notes),
+        panels=(*view.panels, *_panels(found, original)),
+        figures={**view.figures, "sanity": found.to_dict()},
+        findings=(*view.findings, *_findings(found, view.how)),
+        arrays={
+            **view.arrays,
+            "deletion": np.vstack([found.deletion.points, found.deletion.random]),
+            "insertion": np.vstack([found.insertion.points, found.insertion.random]),
+        },
+    )
+
+
+def check(
+    subject: Subject,
+    picture: Picture,
+    said: Score,
+    explain: Explain,
+    original: Map,
+    order: Map,
+    *,
+    seed: int = 0,
+) -> Sanity:
+    """Both checks.
+
+    Source: Adebayo et al. 2018, Sanity checks for saliency maps, section 4: cascading randomization. Petsiuk
+        et al. 2018, RISE, section 4.2: deletion and insertion; here by blocks.
+    """
+    random, total = cascade(subject, explain, seed)
+    depths = tuple(
+        Depth(
+            layer=layer,
+            layers=layers,
+            counts=layers <= -(-total // 2),
+            correlation=rank_correlation(original, again),
+            magnitude=rank_correlation(np.abs(original), np.abs(again)),
+            map=again,
+        )
+        for layer, layers, again in random
+    )
+    return Sanity(
+        depths=depths,
+        deletion=curve(subject, picture, said.index, order, "deletion", seed),
+        insertion=curve(subject, picture, said.index, order, "insertion", seed),
+    )
+
+
+def cascade(subject: Subject, explain: Explain, seed: int) -> tuple[list[tuple[str, int, Map]], int]:
+    """The map while more and more layers, from the last down, have random weights; of a copy of the network.
+
+    Returns:
+        The lowest random layer, how many are random, and the map, for at most `DEPTHS` depths; and how many
+        layers there are.
+    """
+    try:
+        network = copy.deepcopy(subject.network)
+    except Exception as error:
+        raise ArgumentError(f"--sanity: {subject.name} cannot be copied: {error}") from error
+    owners: dict[str, None] = {}
+    for node in reversed(subject.blueprint.nodes):
+        for name in (*node.parameters, *node.shared):
+            owners[name.rpartition(".")[0]] = None
+    if not owners:
+        raise ArgumentError(f"--sanity: {subject.name} has no weights to make random")
+    layers = list(owners)
+    stops = sorted({1, *(round(len(layers) * k / (DEPTHS - 1)) for k in range(1, DEPTHS))})
+    drawn = torch.Generator().manual_seed(seed)
+    found = []
+    for count, layer in enumerate(layers, 1):
+        randomise(network.get_submodule(layer), drawn)
+        if count in stops:
+            found.append((layer or subject.name, count, explain(network)))
+    return found, len(layers)
+
+
+def randomise(layer: nn.Module, drawn: torch.Generator) -> None:
+    """Random weights in place of a layer's own, as large as they were; what is one a channel is shuffled."""
+    with torch.no_grad():
+        for parameter in layer.parameters(recurse=False):
+            if parameter.dim() >= 2:
+                size = parameter.double().square().mean().sqrt().to(parameter)
+                new = torch.randn(parameter.shape, generator=drawn).to(parameter) * size
+            else:
+                order = torch.randperm(parameter.numel(), generator=drawn).to(parameter.device)
+                new = parameter.flatten()[order].view_as(parameter)
+            parameter.copy_(new)
+
+
+def rank_correlation(a: Map, b: Map) -> float:
+    """Spearman's: of the ranks of the values, ties sharing theirs; 0 where one of the two is flat.
+
+    Example:
+        >>> rank_correlation(np.array([[1.0, 2, 3]]), np.array([[10.0, 20, 15]]))
+        0.5
+    """
+    first, second = _ranks(a), _ranks(b)
+    first, second = first - first.mean(), second - second.mean()
+    size = float(np.sqrt((first**2).sum() * (second**2).sum()))
+    return round(float((first * second).sum()) / size, 12) if size > 0 else 0.0
+
+
+def _ranks(values: Map) -> NDArray[np.float64]:
+    _, place, count = np.unique(values.ravel(), return_inverse=True, return_counts=True)
+    ranks: NDArray[np.float64] = (np.cumsum(count) - (count - 1) / 2)[place]
+    return ranks
+
+
+# ---------------------------------------------------------------- deletion, insertion
+
+
+def curve(subject: Subject, picture: Picture, index: int, order: Map, what: str, seed: int) -> Curve:
+    """The probability while blocks go (to the mean of the training images) or come (into a blurred image).
+
+    Args:
+        subject: The network.
+        picture: The image.
+        index: Of the class.
+        order: The map, of any size: the blocks of the largest mean first.
+        what: `deletion` or `insertion`.
+        seed: Of the random orders.
+    """
+    height, width = picture.x.shape[2:]
+    drawn = np.random.default_rng(seed)
+    means = block_means(order, (height, width))
+    by_map = np.lexsort((drawn.random(means.size), -means.ravel()))  # chance between equals
+    places = [by_map, *(drawn.permutation(means.size) for _ in range(ORDERS))]
+    blank = torch.zeros_like(picture.x) if what == "deletion" else blurred(picture.x)
+    masks = np.concatenate([_masks(order_, means.shape, (height, width)) for order_ in places])
+    points = _probability(subject, picture.x, blank, masks, index, deleting=what == "deletion")
+    points = points.reshape(len(places), LEVELS + 1)
+    return Curve(what=what, points=points[0], random=points[1:])
+
+
+def _sides(height: int, width: int) -> tuple[int, int]:
+    return -(-height // BLOCKS), -(-width // BLOCKS)
+
+
+def block_means(values: Map, size: tuple[int, int]) -> Map:
+    """A map's mean over each block of an image of a size."""
+    spread = values if values.shape == size else resized(values, size).astype(np.float64)
+    rows, columns = (np.arange(0, n, side) for n, side in zip(size, _sides(*size), strict=True))
+    total = np.add.reduceat(np.add.reduceat(spread, rows, 0), columns, 1)
+    heights, widths = np.diff([*rows, size[0]]), np.diff([*columns, size[1]])
+    means: Map = total / np.outer(heights, widths)
+    return means
+
+
+def _masks(order: NDArray[np.int64], blocks: tuple[int, ...], size: tuple[int, int]) -> NDArray[np.bool_]:
+    """Which pixels are in the first blocks of an order, after each step. (levels + 1, H, W)."""
+    place = np.empty(order.size, np.int64)
+    place[order] = np.arange(order.size)
+    sides = _sides(*size)
+    each = place.reshape(blocks).repeat(sides[0], 0).repeat(sides[1], 1)[: size[0], : size[1]]
+    counts = [round(k * order.size / LEVELS) for k in range(LEVELS + 1)]
+    return np.stack([each < count for count in counts])
+
+
+def _probability(
+    subject: Subject, x: Tensor, blank: Tensor, masks: NDArray[np.bool_], index: int, *, deleting: bool
+) -> NDArray[np.float64]:
+    found = []
+    with in_mode(subject.network, training=False), torch.no_grad():
+        for start in range(0, len(masks), _BATCH):
+            chosen = torch.from_numpy(masks[start : start + _BATCH]).to(x.device)[:, None]
+            batch = torch.where(chosen, blank, x) if deleting else torch.where(chosen, x, blank)
+            found.append(probabilities(subject, scores_of(subject, subject.network(batch)))[:, index])
+    return torch.cat(found).double().cpu().numpy()
+
+
+def blurred(x: Tensor) -> Tensor:
+    """An image with a Gaussian of a twentieth of its side. (1, C, H, W)."""
+    deviation = max(1.0, max(x.shape[2:]) / 20)
+    reach = min(int(3 * deviation), min(x.shape[2:]) - 1)
+    places = torch.arange(-reach, reach + 1, dtype=x.dtype, device=x.device)
+    weights = torch.exp(-0.5 * (places / deviation) ** 2)
+    weights = (weights / weights.sum()).expand(x.shape[1], 1, -1)
+    for down in (True, False):
+        pad = (0, 0, reach, reach) if down else (reach, reach, 0, 0)
+        kernel = weights[..., None] if down else weights[..., None, :]
+        x = F.conv2d(F.pad(x, pad, mode="replicate"), kernel, groups=x.shape[1])
+    return x
+
+
+def area(points: NDArray[np.float64]) -> Any:
+    """Under curves of evenly spaced points over a width of 1. (..., n) -> (...)."""
+    return (points[..., 1:] + points[..., :-1]).sum(-1) / 2 / (points.shape[-1] - 1)
+
+
+# ---------------------------------------------------------------- told
+
+
+def _panels(found: Sanity, original: Map) -> list[Panel]:
+    """The curves, and the map at each depth."""
+    panels = [
+        plotted(lambda axes: _draw_curve(axes, found.deletion), 2 * WIDTH + 18, 240),
+        plotted(lambda axes: _draw_curve(axes, found.insertion), 2 * WIDTH + 18, 240),
+    ]
+    kind = "signed" if original.min() < 0 else "positive"
+    for depth in found.depths:
+        title = f"random: {depth.layer}" + (f" and {depth.layers - 1} above" if depth.layers > 1 else "")
+        panel = heat(depth.map, title, kind=kind)
+        said = f"rank correlation {depth.correlation:.2f}"
+        if kind == "signed":
+            said += f", of magnitudes {depth.magnitude:.2f}"
+        panels.append(dataclasses.replace(panel, caption=f"{said}\n{panel.caption}"))
+    return panels
+
+
+def _draw_curve(axes: Any, curve_: Curve) -> None:
+    share = np.linspace(0, 100, curve_.points.size)
+    low, high = curve_.random.min(0), curve_.random.max(0)
+    axes.fill_between(share, low, high, color=SERIES[6], alpha=0.3, linewidth=0)
+    mean = f"{curve_.random_areas.mean():.3f} ± {curve_.random_areas.std(ddof=1):.3f}"
+    axes.plot(share, curve_.random.mean(0), color=SERIES[6], label=f"random order, area {mean}")
+    axes.plot(share, curve_.points, color=SERIES[1], label=f"order of the map, area {curve_.area:.3f}")
+    gone = "set to the mean" if curve_.what == "deletion" else "put into a blurred picture"
+    axes.set_xlabel(f"% of the picture {gone}", fontsize=8)
+    axes.set_ylabel("probability", fontsize=8)
+    axes.set_ylim(-0.02, max(1e-3, float(curve_.points.max()), float(high.max())) * 1.05)
+    axes.set_title(f"{curve_.what}: {'better' if curve_.better else 'no better'} than random", fontsize=9)
+    axes.tick_params(labelsize=8)
+    axes.legend(fontsize=7, frameon=False)
+
+
+def _findings(found: Sanity, how: str) -> list[Finding]:
+    findings = []
+    if not found.changes:
+        findings.append(
+            Finding(
+                level="warning",
+                where=how,
+                what=f"fails the check with random weights: rank correlation {found.similarity:.2f}",
+                why="it draws much the same whatever the network has learned, as an edge detector would",
+                do="trust a view that changes with the weights: saliency, gradcam",
+            )
+        )
+    worse = [c for c in (found.deletion, found.insertion) if not c.better]
+    if worse:
+        findings.append(
+            Finding(
+                level="warning",
+                where=how,
+                what="; ".join(c.line for c in worse),
+                why="by that measure what it marks matters to the class no more than places drawn by lot",
+                do="do not take it for where the answer comes from",
+            )
+        )
+    return findings
