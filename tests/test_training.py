@@ -264,8 +264,8 @@ FLAGS = {
     "compare": "--input --measure --layers --batch-size -b --json",
     "draw": "--output -o --style --input --depth --unfold",
     "fetch": "--list --for --to --json",
-    "view": "--layer --unit --at --target --top --steps --size --temperature --against --seed --sanity --input "
-    "--device --output -o --json",
+    "view": "--layer --unit --at --target --top --steps --size --temperature --against --seed --sanity "
+    "--input --device --output -o --json",
 }
 
 

@@ -303,6 +303,7 @@ def test_many_classes_are_not_told_apart_by_colour(make_folder: MakeFolder) -> N
     seen = embedding(Subject.of(network(), (1, 8, 8)), open_images(folder))
     assert seen.figures["neighbour_accuracy"] is None
     assert "no class has two images" in " ".join(seen.notes)
+    assert seen.panels[-1].title == "the images that are closest to their neighbours"
 
 
 def test_bad_input(make_folder: MakeFolder) -> None:

@@ -187,6 +187,8 @@ def _rows(
         if not own.any():
             raise ArgumentError(f"--target {of}: no image of that class is among those looked at")
         return order[own][:_ROWS], f"the images of {of} with most neighbours of another class"
+    if len(np.unique(points.targets)) == len(points.targets):
+        return order[:_ROWS], "the images that are closest to their neighbours"
     return order[:_ROWS], "the images with most neighbours of another class, those closest to theirs first"
 
 
