@@ -281,6 +281,10 @@ def _parsed(archive: zipfile.ZipFile) -> _Index:
         places = column(bounds, np.uint32 if len(found) < 2**32 else np.int64)
         if len(places) == 0 or places[0] != 0 or places[-1] != len(found) or (places[1:] < places[:-1]).any():
             raise ValueError(f"{bounds} do not bound {content}")
+        found.decode("utf-8", "surrogatepass")
+        starts = np.frombuffer(found, dtype=np.uint8)[places[:-1][places[:-1] < len(found)]]
+        if ((starts & 0xC0) == 0x80).any():
+            raise ValueError(f"{bounds} divide a letter of {content}")
         return Texts(found, places)
 
     if not np.array_equal(column("version", _version().dtype), _version()):

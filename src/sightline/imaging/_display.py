@@ -25,8 +25,12 @@ ValueRange = Sequence[tuple[float, float]]
 
 
 def percentile_range(values: NDArray[np.float32] | Values) -> list[tuple[float, float]]:
-    """The range of each channel by `PERCENTILES`. (C, H, W) or (C, N) -> C pairs, low below high."""
+    """The range of each channel by `PERCENTILES`. (C, H, W) or (C, N) -> C pairs, low below high.
+
+    Of more than 16 million values of a channel, by every n-th.
+    """
     flat = values.reshape(len(values), -1)
+    flat = flat[:, :: -(-flat.shape[1] // _BLOCK)]
     return [spread(*np.percentile(channel, PERCENTILES).tolist()) for channel in flat]
 
 
@@ -54,14 +58,16 @@ def display(values: Values, value_range: ValueRange | None = None) -> NDArray[np
         value_range = percentile_range(values)
     channels, height, width = values.shape
     pixels = np.empty((height, width, 3), dtype=np.uint8)
-    rows = max(1, _BLOCK // (channels * width))
+    rows, columns = max(1, _BLOCK // (channels * width)), max(1, _BLOCK // channels)
     for top in range(0, height, rows):
-        pixels[top : top + rows] = _shown(values[:, top : top + rows], value_range)
+        for left in range(0, width, columns):
+            block = np.s_[top : top + rows, left : left + columns]
+            pixels[block] = _shown(values[:, *block], value_range)
     return pixels
 
 
 def _shown(values: Values, value_range: ValueRange | None) -> NDArray[np.uint8]:
-    """Some rows of a picture. (C, H, W) -> (H, W, 3)."""
+    """A part of a picture. (C, H, W) -> (H, W, 3)."""
     shown: NDArray[np.float32] = values.astype(np.float32)
     if value_range is not None:
         low, high = np.array(value_range, dtype=np.float64).T[:, :, None, None]

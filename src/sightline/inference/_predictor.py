@@ -76,6 +76,11 @@ class Predictor:
                 f"the model file is broken: its network takes {self.canvas.channels} channels, its "
                 f"preprocessing {self.preprocessing.channels}"
             )
+        if self.preprocessing.size != tuple(header.architecture.input_size):
+            raise ModelFileError(
+                f"the model file is broken: its network takes {header.architecture.input_size}, its "
+                f"preprocessing gives {self.preprocessing.size}"
+            )
         self._network = self.plan.place(network)
 
     @property

@@ -90,7 +90,9 @@ def _ends(network: nn.Module, architecture: Architecture) -> tuple[str, ...]:
 
 
 def _some(names: list[str], most: int = 6) -> str:
-    shown = ", ".join(names[:most])
+    shown = ", ".join(
+        name if name.isprintable() and len(name) <= 80 else ascii(name[:80]) for name in names[:most]
+    )
     return shown if len(names) <= most else f"{shown} and {len(names) - most} more"
 
 
