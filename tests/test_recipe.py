@@ -242,7 +242,7 @@ def test_colour_jitter_is_for_colour_images(three_classes: Path, in_tmp: Path) -
     recipe = Recipe(phases=(Phase(epochs=1),), augmentation=Augmentation(colour=0.3))
     train(three_classes, recipe=recipe, epochs=None, output="run")
     assert args_of("run")["recipe"]["augmentation"]["colour"] == 0.0
-    assert "no colour jitter, for the images are not RGB" in args_of("run")["recipe"]["why"]
+    assert "no colour jitter, for the images are not 8-bit RGB" in args_of("run")["recipe"]["why"]
     grey = torch.rand(4, 1, 8, 8)
     assert torch.equal(augment(grey, Augmentation(colour=0.5), Draws(0), np.arange(4))[0], grey)
 
