@@ -1,4 +1,7 @@
-"""Likely mislabelled images: the rule, the page, the corrections, and labels swapped on purpose."""
+"""Likely mislabelled images: the rule, the page, the corrections, and labels swapped on purpose.
+
+Over 600 lines: rule, page and CSV are tested on the same reviews.
+"""
 
 from __future__ import annotations
 
