@@ -259,8 +259,8 @@ FLAGS = {
     "convolve": "--stride --pad --dilation --pool --step --true --output -o --json",
     "filter": "--output -o --pad --true --signed --sheet --list --json",
     "summary": "--input --depth --arithmetic --slide --batch-size -b --measure --effective --strict --json",
-    "check": "--input --data --model --img-size --sheet --pages --report --quarantine --batch-size -b "
-    "--strict --json",
+    "check": "--input --data --model --img-size --sheet --pages --report --quarantine --together "
+    "--batch-size -b --strict --json",
     "compare": "--input --measure --layers --batch-size -b --json",
     "draw": "--output -o --style --input --depth --unfold",
     "fetch": "--list --for --to --json",

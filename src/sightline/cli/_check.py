@@ -67,6 +67,12 @@ def check(
     quarantine: Annotated[
         Path | None, typer.Option(help="Of data: the files to set aside, FILE.csv; none is moved.")
     ] = None,
+    together: Annotated[
+        Path | None,
+        typer.Option(
+            help="Of data: FILE.csv, for train with --group-by together: near duplicates on one side."
+        ),
+    ] = None,
     strict: Annotated[
         bool, typer.Option("--strict", help="Pixels that never reach the output are an error.")
     ] = False,
@@ -80,12 +86,14 @@ def check(
         for option, wrong in of_networks.items():
             if wrong:
                 raise ArgumentError(f"{option} is for networks, and {model} is data")
-        outputs = {"--sheet": sheet, "--report": report, "--quarantine": quarantine}
+        outputs = {
+            "--sheet": sheet, "--report": report, "--quarantine": quarantine, "--together": together,
+        }  # fmt: skip
         _check_data(model, network, img_size, pages, outputs, json=json)
         return
     of_data = {
         "--model": network, "--img-size": img_size, "--pages": pages, "--sheet": sheet, "--report": report,
-        "--quarantine": quarantine,
+        "--quarantine": quarantine, "--together": together,
     }  # fmt: skip
     for option, given in of_data.items():
         if given:
@@ -120,12 +128,22 @@ def _check_data(
     *,
     json: bool,
 ) -> None:
+    from sightline.base import ArgumentError
     from sightline.cli._console import make_reporter
-    from sightline.data import check_output, examine_images, write_examination, write_quarantine, write_sheet
+    from sightline.data import (
+        check_output,
+        examine_images,
+        write_examination,
+        write_quarantine,
+        write_sheet,
+        write_together,
+    )
 
-    endings = {"--sheet": ".png", "--report": ".html", "--quarantine": ".csv"}
+    endings = {"--sheet": ".png", "--report": ".html", "--quarantine": ".csv", "--together": ".csv"}
     wanted = {option: path for option, path in outputs.items() if path is not None}
     for option, path in wanted.items():
+        if option == "--together" and path.exists():
+            raise ArgumentError(f"--together {path} exists; give a new name")
         check_output(option, path, endings[option])
     reporter = make_reporter()
     view_of = _view_of(network, img_size)
@@ -139,6 +157,11 @@ def _check_data(
                 print(f"not written: {path}, for the set cannot be opened", file=sys.stderr)
                 continue
             write_sheet(path, examination.sheet)
+        elif option == "--together":
+            if examination.images is None:
+                print(f"not written: {path}, for the set cannot be opened", file=sys.stderr)
+                continue
+            write_together(path, examination.images, examination.near)
         elif option == "--report":
             write_examination(path, examination)
         else:

@@ -38,6 +38,8 @@ if TYPE_CHECKING:
     from sightline.data._split import split_images as split_images
     from sightline.data._statistics import channel_statistics as channel_statistics
     from sightline.data._statistics import value_ranges as value_ranges
+    from sightline.data._together import together as together
+    from sightline.data._together import write_together as write_together
 
 __getattr__, __dir__, __all__ = lazy_exports(
     __name__,
@@ -57,6 +59,7 @@ __getattr__, __dir__, __all__ = lazy_exports(
         "_sheet": ("write_sheet",),
         "_sizes": ("choose_sizes",),
         "_split": ("Split", "fold_images", "recorded_split", "split_images"),
+        "_together": ("together", "write_together"),
         "_statistics": ("channel_statistics", "value_ranges"),
     },
 )

@@ -17,7 +17,7 @@ from sightline.data._doctor_case import Case, make_case
 from sightline.data._doctor_copies import exact_copies, near_copies
 from sightline.data._doctor_files import left_out, misnamed_files, wrong_endings
 from sightline.data._doctor_look import THUMB
-from sightline.data._doctor_looks import near_pairs
+from sightline.data._doctor_looks import NearPairs, near_pairs
 from sightline.data._doctor_names import likely_groups
 from sightline.data._doctor_pass import Looks, look_at_set
 from sightline.data._doctor_pixels import (
@@ -54,6 +54,8 @@ class Examination:
     """The set; None where it cannot be opened at all."""
     cases: tuple[Case, ...]
     """Errors first, then warnings, then what is good to know."""
+    near: tuple[tuple[int, int, float], ...] = ()
+    """Pairs of images that look nearly the same, and how well they agree."""
     sheet: Image.Image | None = None
     """Some images as stored, and as a network will see them; None where that was not asked for."""
 
@@ -122,19 +124,26 @@ def examine_images(
     unread = [shown(name) for name in names] if images is None else list(images.left_out)
     cases += left_out(root, unread, images, pages)
     cases += misnamed_files(root, others)
-    drawn = None
+    drawn = near = None
     if images is not None:
         cases += _of_opening(images)
         cases += exact_copies(images)
         looks = look_at_set(images, progress)
         assert looks is not None  # it may take as long as it takes
-        cases += _of_looks(images, looks)
+        near = _near(images, looks)
+        cases += _of_looks(images, looks, near)
         cases += _of_set(images)
         if view_of is not None:
             view = view_of(images)
             cases += judge_sizes(images, view, progress)
             drawn = draw_sheet(images, view) if sheet else None
-    return Examination(source=str(source), images=images, cases=tuple(_sorted(cases)), sheet=drawn)
+    return Examination(
+        source=str(source),
+        images=images,
+        cases=tuple(_sorted(cases)),
+        sheet=drawn,
+        near=tuple(near.pairs) if near is not None else (),
+    )
 
 
 def examine_before_training(
@@ -159,7 +168,7 @@ def examine_before_training(
     cases = [*_classes(images), *_groups(divided, own_parts)]
     looks = look_at_set(images, progress, seconds)
     if looks is not None:
-        cases += _of_looks(divided, looks)
+        cases += _of_looks(divided, looks, _near(divided, looks))
     if not own_parts:
         cases = [_of_our_split(case) if case.kind == "Leaks" else case for case in cases]
     told: dict[tuple[str, str], list[Case]] = defaultdict(list)
@@ -185,8 +194,11 @@ def examine_before_training(
 
 
 def _of_our_split(case: Case) -> Case:
-    do = "remove one of the two, or list the images in a CSV with a column that says what belongs together"
-    return dataclasses.replace(case, finding=dataclasses.replace(case.finding, do=f"{do}, for --group-by"))
+    do = (
+        "remove one of the two; or keep them on one side: `sightline check DATA --together FILE.csv`, then "
+        "`sightline train FILE.csv --group-by together`"
+    )
+    return dataclasses.replace(case, finding=dataclasses.replace(case.finding, do=do))
 
 
 def _sorted(cases: list[Case]) -> list[Case]:
@@ -194,12 +206,18 @@ def _sorted(cases: list[Case]) -> list[Case]:
     return sorted(cases, key=lambda case: order.index(case.finding.level))
 
 
-def _of_looks(images: ImageSet, looks: Looks) -> Iterator[Case]:
+def _near(images: ImageSet, looks: Looks) -> NearPairs:
+    """Which images look nearly the same, of those that show something."""
+    seen: NDArray[np.bool_] = ~np.isnan(looks.means) & ~plain_images(images, looks)
+    return near_pairs(looks, seen, small=bool(np.median(images.sizes) < THUMB))
+
+
+def _of_looks(images: ImageSet, looks: Looks, near: NearPairs) -> Iterator[Case]:
     """What looking at every image tells."""
     readable: NDArray[np.bool_] = ~np.isnan(looks.means)
     plain = plain_images(images, looks)
     seen = readable & ~plain
-    yield from near_copies(images, near_pairs(looks, seen, small=bool(np.median(images.sizes) < THUMB)))
+    yield from near_copies(images, near)
     yield from wrong_endings(images, looks.formats)
     yield from one_colour(images, plain)
     yield from outliers(images, looks, seen)

@@ -7,6 +7,7 @@ from collections import defaultdict
 from sightline.data._doctor_case import Case, capped, make_case
 from sightline.data._doctor_looks import NearPairs
 from sightline.data._image_set import PARTS, ImageSet
+from sightline.data._together import together
 
 
 def exact_copies(images: ImageSet) -> list[Case]:
@@ -31,6 +32,18 @@ def near_copies(images: ImageSet, found: NearPairs) -> list[Case]:
                 "its images are small, or much alike by nature",
                 "many look like one another, so only pairs that agree almost exactly are told",
                 "nothing, or look at the pairs that are told",
+            )
+        )
+    _, chains = together(len(images), pairs)
+    if chains:
+        cases.append(
+            make_case(
+                "Near duplicates",
+                "info",
+                images.source,
+                f"{len(chains)} chains of near duplicates have {', '.join(map(str, chains[:4]))} images",
+                "kept on one side of a split, they would be most of it: --together leaves them apart",
+                "look whether they are frames of one film, and group them by --group-by",
             )
         )
     if found.skipped:
@@ -104,7 +117,7 @@ def _told(images: ImageSet, pairs: list[tuple[int, int, float]], verb: str, how:
                     "it counts twice; a split made here keeps the two together"
                     if certain
                     else "it counts twice; a split may put the two on two sides",
-                    "keep one" if certain else "look at the two; keep one, or group them with --group-by",
+                    "keep one" if certain else "look at the two; keep one, or see --together",
                     names=names,
                     quarantine=((names[1], f"copy of {names[0]}"),) if certain else (),
                 )
