@@ -1,8 +1,8 @@
 """Near duplicates that belong on one side of a split, as a CSV to train on.
 
 A split must be the same on every machine and after a resume, and whether two images are nearly the same
-depends on the decoder. So near duplicates are not kept together behind the user's back: their groups are written
-down once, and `--group-by together` goes by what is written.
+depends on the decoder. So near duplicates are not kept together behind the user's back: their groups are
+written down once, and `--group-by together` goes by what is written.
 """
 
 from __future__ import annotations

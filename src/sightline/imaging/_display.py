@@ -54,10 +54,18 @@ def display(values: Values, value_range: ValueRange | None = None) -> NDArray[np
     Returns:
         (H, W, 3).
     """
+    stretched = _stretched(values, value_range)
+    return np.repeat(stretched, 3, axis=2) if stretched.shape[2] == 1 else stretched
+
+
+def _stretched(values: Values, value_range: ValueRange | None) -> NDArray[np.uint8]:
+    """As `display`, but of one channel (H, W, 1)."""
     if value_range is None and values.dtype != np.uint8:
         value_range = percentile_range(values)
     channels, height, width = values.shape
-    pixels = np.empty((height, width, 3), dtype=np.uint8)
+    if value_range is None and channels in (1, 3):
+        return np.ascontiguousarray(values.transpose(1, 2, 0))
+    pixels = np.empty((height, width, 1 if channels == 1 else 3), dtype=np.uint8)
     rows, columns = max(1, _BLOCK // (channels * width)), max(1, _BLOCK // channels)
     for top in range(0, height, rows):
         for left in range(0, width, columns):
@@ -67,14 +75,12 @@ def display(values: Values, value_range: ValueRange | None = None) -> NDArray[np
 
 
 def _shown(values: Values, value_range: ValueRange | None) -> NDArray[np.uint8]:
-    """A part of a picture. (C, H, W) -> (H, W, 3)."""
+    """A part of a picture. (C, H, W) -> (H, W, 1 or 3)."""
     shown: NDArray[np.float32] = values.astype(np.float32)
     if value_range is not None:
         low, high = np.array(value_range, dtype=np.float64).T[:, :, None, None]
         shown = np.clip((shown - low.astype(np.float32)) * (255.0 / (high - low)), 0.0, 255.0)
-    if len(shown) == 1:
-        shown = np.repeat(shown, 3, axis=0)
-    elif len(shown) != 3:
+    if len(shown) not in (1, 3):
         hues = [colorsys.hsv_to_rgb(k / len(shown) + 1 / 3, 1.0, 1.0) for k in range(len(shown))]
         shown = np.einsum("chw,cr->rhw", shown, np.array(hues, dtype=np.float32))
     pixels: NDArray[np.uint8] = np.rint(np.clip(shown, 0.0, 255.0)).astype(np.uint8).transpose(1, 2, 0)
@@ -83,7 +89,7 @@ def _shown(values: Values, value_range: ValueRange | None) -> NDArray[np.uint8]:
 
 def as_picture(values: Values, value_range: ValueRange | None = None) -> Image.Image:
     """Stored values (C, H, W) as a picture: as `display`, of mode `L` where there is one channel."""
-    shown = display(values, value_range)
+    shown = _stretched(values, value_range)
     return Image.fromarray(shown[:, :, 0] if len(values) == 1 else shown)
 
 

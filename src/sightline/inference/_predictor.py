@@ -81,6 +81,11 @@ class Predictor:
                 f"the model file is broken: its network takes {header.architecture.input_size}, its "
                 f"preprocessing gives {self.preprocessing.size}"
             )
+        if self.preprocessing.fit == "none" and tuple(header.canvas) != self.preprocessing.size:
+            raise ModelFileError(
+                f"the model file is broken: images on a canvas of {tuple(header.canvas)} are given as they "
+                f"are to a network that takes {self.preprocessing.size}"
+            )
         self._network = self.plan.place(network)
 
     @property
