@@ -285,8 +285,11 @@ def test_validating_leaves_each_modules_mode(tmp_path: Path) -> None:
 def test_points_end_in_the_networks_input_in_training_and_in_validation(tmp_path: Path) -> None:
     """Boxes and masks will be measured where the network sees them."""
     larger = Preprocessing(size=(16, 16), fit="resize", mean=[0.3], std=[0.35])
+    plain = make_job(tmp_path / "x", one_phase()).header
     header = dataclasses.replace(
-        make_job(tmp_path / "x", one_phase()).header, preprocessing=larger.settings()
+        plain,
+        architecture=dataclasses.replace(plain.architecture, input_size=larger.size),
+        preprocessing=larger.settings(),
     )
     job = make_job(
         tmp_path / "run", one_phase(augmentation=Augmentation()), preprocessing=larger, header=header
