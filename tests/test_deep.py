@@ -30,6 +30,7 @@ from sightline.imaging import (
     read_framed,
     read_record,
 )
+from sightline.imaging._faults import broken
 
 DATA = Path(os.environ.get("SIGHTLINE_DATA", Path.home() / ".cache/sightline-data"))
 
@@ -375,6 +376,20 @@ def test_low_bits_live_through_a_resize() -> None:
     small = frame(values, Canvas(8, 8, 1, "uint16")).pixels[0]
     assert small[:, :3].tolist() == [[40_000] * 3] * 8
     assert small[:, 5:].tolist() == [[40_001] * 3] * 8
+
+
+def test_a_large_picture_is_stretched_part_by_part_alike(monkeypatch: pytest.MonkeyPatch) -> None:
+    values = np.random.default_rng(0).integers(0, 65536, (5, 40, 30), dtype=np.uint16)
+    whole = {count: display(values[:count]) for count in (1, 2, 3, 5)}
+    for block in (1, 7, 100, 1000):
+        monkeypatch.setattr("sightline.imaging._display._BLOCK", block)
+        for count, pixels in whole.items():
+            assert (display(values[:count]) == pixels).all()
+
+
+def test_what_a_codec_says_is_shown_without_control_characters() -> None:
+    said = str(broken(ValueError("a\nb\x00\x1b[31mc")))
+    assert said == "broken or truncated (ValueError: a b??[31mc)"
 
 
 def test_the_display_stretch_by_hand() -> None:

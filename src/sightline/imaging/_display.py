@@ -17,8 +17,10 @@ from sightline.imaging._frame import Source, read_channels
 PERCENTILES = (0.1, 99.9)
 """Of the values of a channel: what becomes 0 and 1 where 8 bits are not the range."""
 
-_BLOCK = 1 << 24
+_BLOCK = 1 << 22
 """Values that are stretched at a time: a picture may be as large as a file is allowed to be."""
+_MOST_SAMPLED = 1 << 24
+"""Values of a channel that percentiles go by."""
 
 ValueRange = Sequence[tuple[float, float]]
 """For each channel, the values that become 0 and 1."""
@@ -30,7 +32,7 @@ def percentile_range(values: NDArray[np.float32] | Values) -> list[tuple[float, 
     Of more than 16 million values of a channel, by every n-th.
     """
     flat = values.reshape(len(values), -1)
-    flat = flat[:, :: -(-flat.shape[1] // _BLOCK)]
+    flat = flat[:, :: -(-flat.shape[1] // _MOST_SAMPLED)]
     return [spread(*np.percentile(channel, PERCENTILES).tolist()) for channel in flat]
 
 

@@ -14,4 +14,7 @@ class LackingExtraError(UnreadableImageError):
 def broken(error: BaseException) -> UnreadableImageError:
     """The error for a file whose decoder failed, on one line."""
     said = " ".join(str(error).split())[:200]
+    said = "".join(
+        letter if letter.isprintable() else "?" for letter in said
+    )  # some codecs say what they read
     return UnreadableImageError(f"broken or truncated ({type(error).__name__}: {said})")
