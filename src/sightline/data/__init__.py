@@ -11,7 +11,10 @@ if TYPE_CHECKING:
     from sightline.data._batches import MemoryBatches as MemoryBatches
     from sightline.data._batches import WorkerBatches as WorkerBatches
     from sightline.data._batches import open_batches as open_batches
+    from sightline.data._csv import check_sayable as check_sayable
     from sightline.data._csv import listed_sources as listed_sources
+    from sightline.data._csv import path_cells as path_cells
+    from sightline.data._csv import path_columns as path_columns
     from sightline.data._doctor import Examination as Examination
     from sightline.data._doctor import examine_before_training as examine_before_training
     from sightline.data._doctor import examine_images as examine_images
@@ -46,7 +49,7 @@ __getattr__, __dir__, __all__ = lazy_exports(
     {
         "_batch": ("Batch",),
         "_batches": ("DEFAULT_BUDGET_MB", "BatchSource", "MemoryBatches", "WorkerBatches", "open_batches"),
-        "_csv": ("listed_sources",),
+        "_csv": ("check_sayable", "listed_sources", "path_cells", "path_columns"),
         "_doctor": ("Examination", "examine_before_training", "examine_images"),
         "_doctor_case": ("Case",),
         "_doctor_page": ("check_output", "write_examination", "write_quarantine"),

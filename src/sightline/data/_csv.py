@@ -154,6 +154,42 @@ def listed_sources(source: str, channels: Sequence[str] = ()) -> list[tuple[str,
     return [(row.name, tuple(path.parent / row.files[i] for i in order)) for row in table.rows]
 
 
+def path_columns(images: ImageSet) -> list[str]:
+    """The columns that say which files a set's images are in."""
+    return [f"path:{name}" for name in images.channel_names] if images.more_files is not None else ["path"]
+
+
+def path_cells(images: ImageSet, index: int) -> list[str]:
+    """An image's files under `path_columns`: absolute, so that the CSV may lie anywhere.
+
+    Raises:
+        DataError: as `check_sayable`.
+    """
+    assert images.root is not None
+    source = images.source_of(index)
+    root = images.root.resolve()
+    files = source if isinstance(source, tuple) else (source,)
+    cells = [Path(os.path.normpath(root / file.relative_to(images.root))).as_posix() for file in files]
+    for cell in cells:
+        check_sayable("path", cell)
+    return cells
+
+
+def check_sayable(what: str, cell: str) -> None:
+    """Whether a CSV set reads a cell, a `path` or a `class`, as it was written.
+
+    Raises:
+        DataError: if not.
+    """
+    folders = what == "path" and "\\" in cell  # would be read as separators
+    unicode = cell.encode(errors="replace").decode() == cell
+    if folders or not unicode or _CONTROL.search(cell) or cell != cell.strip():
+        raise DataError(
+            f"{what} {cell!a} cannot stand in a CSV: it has a control character, "
+            f"{'a backslash, ' if what == 'path' else ''}a space at an end, or is not Unicode; rename it"
+        )
+
+
 def _set(
     source: str,
     path: Path,

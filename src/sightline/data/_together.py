@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import csv
 import io
-import os
-import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -18,14 +16,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sightline.base import DataError, write_text
+from sightline.data._csv import check_sayable, path_cells, path_columns
 from sightline.data._image_set import ImageSet
 
 MOST_TOGETHER = 10
 """Images that may be in one group, or 1 % of the set if that is more; larger ones are chains."""
 
 COLUMN = "together"
-
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 
 def together(count: int, pairs: Sequence[tuple[int, int, float]]) -> tuple[NDArray[np.int64], list[int]]:
@@ -70,19 +67,13 @@ def write_together(path: Path, images: ImageSet, pairs: Sequence[tuple[int, int,
     groups, _ = together(len(images), pairs)
     parts = images.parts[0] is not None
     others = [name for name in images.columns if name != COLUMN]
-    columns = [f"path:{name}" for name in images.channel_names] if images.more_files is not None else ["path"]
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow([*columns, "label", *(["split"] if parts else []), COLUMN, *others])
-    root = images.root.resolve()
+    writer.writerow([*path_columns(images), "label", *(["split"] if parts else []), COLUMN, *others])
     for i, group in enumerate(groups.tolist()):
-        source = images.source_of(i)
-        files = source if isinstance(source, tuple) else (source,)
-        cells = [Path(os.path.normpath(root / file.relative_to(images.root))).as_posix() for file in files]
         label = images.classes[images.targets[i]]
-        for cell in (*cells, label):
-            if _CONTROL.search(cell) or cell != cell.strip() or "\\" in cell:
-                raise DataError(f"{cell!a} cannot stand in a CSV; rename it")
+        check_sayable("class", label)
+        cells = path_cells(images, i)
         part = [images.parts[i]] if parts else []
         writer.writerow([*cells, label, *part, f"{group:06d}", *(images.columns[name][i] for name in others)])
     write_text(path, text.getvalue())

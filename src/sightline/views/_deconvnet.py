@@ -19,7 +19,7 @@ from torch import Tensor
 from sightline.base import ArgumentError, Finding
 from sightline.blueprint import Node
 from sightline.data import EMBEDDED, ImageSet, Progress
-from sightline.views._layers import check_unit, find_layer, maps_of
+from sightline.views._layers import maps_of
 from sightline.views._pass import open_set, up_to
 from sightline.views._project import Projection, by_gradient, project
 from sightline.views._registry import How, Request
@@ -30,10 +30,9 @@ from sightline.views._window import (
     OUTSIDE,
     Window,
     Windows,
-    checked_at,
+    chosen_layers,
     coloured,
     cropped,
-    layers_through,
     maps_or_vector,
     outlined,
     unit_index,
@@ -108,16 +107,7 @@ def deconvnet(
             backward.
     """
     windows = Windows(subject.blueprint)
-    if layer is None:
-        if unit is not None or at is not None:
-            raise ArgumentError(f"--{'at' if unit is None else 'unit'} is of one layer; say which by --layer")
-        nodes = layers_through(subject)
-    else:
-        nodes = [find_layer(subject.blueprint, layer)]
-    for node in nodes:
-        maps_or_vector(node)
-        check_unit(node, unit)
-        checked_at(node, at)
+    nodes = chosen_layers(subject, layer, unit, at)
     wanted = (4 if len(nodes) > 1 else 8) if top is None else top
     told: list[tuple[Node, int, _Shown]] = []
     for node in nodes:
@@ -180,11 +170,7 @@ def deconvnet_of_set(
         DataError: if an image cannot be read.
     """
     windows = Windows(subject.blueprint)
-    if layer is None and unit is not None:
-        raise ArgumentError("--unit is of one layer; say which by --layer")
-    nodes = layers_through(subject) if layer is None else [find_layer(subject.blueprint, layer)]
-    for node in nodes:
-        check_unit(node, unit)
+    nodes = chosen_layers(subject, layer, unit)
     found = strongest(subject, images, nodes, progress=progress)
     wanted = (2 if len(nodes) > 1 else 4) if top is None else top
     panels: list[Panel] = []

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from sightline.base import SERIES, ArgumentError, Finding
 from sightline.blueprint import Node
 from sightline.views._colour import over, plotted, positive
-from sightline.views._layers import check_unit, find_layer, maps_of
+from sightline.views._layers import maps_of
 from sightline.views._pass import up_to
 from sightline.views._registry import How, Request
 from sightline.views._subject import Picture, Subject
@@ -27,9 +27,8 @@ from sightline.views._window import (
     OUTSIDE,
     Window,
     Windows,
-    checked_at,
+    chosen_layers,
     cropped,
-    layers_through,
     maps_or_vector,
     outlined,
 )
@@ -102,16 +101,7 @@ def field(
     Raises:
         ArgumentError: if there is no such layer, unit or position.
     """
-    if layer is None:
-        if unit is not None or at is not None:
-            raise ArgumentError(f"--{'at' if unit is None else 'unit'} is of one layer; say which by --layer")
-        nodes = layers_through(subject)
-    else:
-        nodes = [find_layer(subject.blueprint, layer)]
-    for node in nodes:
-        maps_or_vector(node)
-        check_unit(node, unit)
-        checked_at(node, at)
+    nodes = chosen_layers(subject, layer, unit, at)
     windows = Windows(subject.blueprint)
     seen = [_seen(subject, picture, windows, node, unit, at, seed) for node in nodes]
     panels: list[Panel] = []

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from sightline.base import ArgumentError
 from sightline.blueprint import Blueprint, Field, Node, fields, reach
 from sightline.views._colour import signed
-from sightline.views._layers import convolutions, find_layer, maps_of
+from sightline.views._layers import check_unit, convolutions, find_layer, maps_of
 from sightline.views._project import RECTIFIERS
 from sightline.views._subject import Subject
 from sightline.views._view import Pixels
@@ -215,6 +215,24 @@ def outlined(pixels: Pixels, window: Window, wanted: int) -> Pixels:
         shift[1] : shift[1] + inside[1].stop - inside[1].start,
     ]
     return drawn
+
+
+def chosen_layers(
+    subject: Subject, layer: str | None, unit: int | None = None, at: tuple[int, int] | None = None
+) -> list[Node]:
+    """The layer of a name, or where None is said those of `layers_through`.
+
+    Raises:
+        ArgumentError: if there is no such layer, unit or position; or one of these without a layer.
+    """
+    if layer is None and (unit is not None or at is not None):
+        raise ArgumentError(f"--{'at' if unit is None else 'unit'} is of one layer; say which by --layer")
+    nodes = layers_through(subject) if layer is None else [find_layer(subject.blueprint, layer)]
+    for node in nodes:
+        maps_or_vector(node)
+        check_unit(node, unit)
+        checked_at(node, at)
+    return nodes
 
 
 def layers_through(subject: Subject, most: int = 5) -> list[Node]:

@@ -5,15 +5,13 @@ from __future__ import annotations
 import csv
 import io
 import os
-import re
 import shlex
 from collections import Counter
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from sightline.base import DataError, shown, write_text
-from sightline.data import ImageSet
+from sightline.base import shown, write_text
+from sightline.data import ImageSet, check_sayable, path_cells, path_columns
 from sightline.evaluation._labels import LabelIssue, LabelReview
 from sightline.evaluation.report._page import write_page
 from sightline.evaluation.report._pictures import thumbnail
@@ -28,7 +26,6 @@ MAX_CLASSES = 50
 """Classes named that were left alone."""
 
 _OWN = ("given", "suggested", "probability_given", "probability_suggested")
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 
 def write_label_page(
@@ -144,7 +141,15 @@ def _table(review: LabelReview, images: ImageSet) -> str:
     others = [name for name in images.columns if name not in _OWN]
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow([*_first_columns(images), "label", *(["split"] if parts else []), *_OWN, *others])
+    writer.writerow(
+        [
+            *(["image"] if images.root is None else path_columns(images)),
+            "label",
+            *(["split"] if parts else []),
+            *_OWN,
+            *others,
+        ]
+    )
     issues = {(issue.name, review.images.digests[issue.index]): issue for issue in review.issues}
     judged = {
         (review.images.names[i], review.images.digests[i]): row
@@ -164,46 +169,11 @@ def _table(review: LabelReview, images: ImageSet) -> str:
         label = given if issue is None or review.caution else issue.suggested
         for name in (label, given):
             if images.root is not None:
-                _check_sayable("class", name)
+                check_sayable("class", name)
         part = [images.parts[i]] if parts else []
-        writer.writerow(
-            [*_paths(images, i), label, *part, *own, *(images.columns[name][i] for name in others)]
-        )
+        cells = [shown(images.names[i])] if images.root is None else path_cells(images, i)
+        writer.writerow([*cells, label, *part, *own, *(images.columns[name][i] for name in others)])
     return text.getvalue()
-
-
-def _first_columns(images: ImageSet) -> list[str]:
-    if images.root is None:
-        return ["image"]
-    return [f"path:{name}" for name in images.channel_names] if images.more_files is not None else ["path"]
-
-
-def _paths(images: ImageSet, index: int) -> Sequence[str]:
-    """The cells that say which image a row is of."""
-    if images.root is None:
-        return [shown(images.names[index])]
-    source = images.source_of(index)
-    root = images.root.resolve()
-    files = source if isinstance(source, tuple) else (source,)
-    cells = [Path(os.path.normpath(root / file.relative_to(images.root))).as_posix() for file in files]
-    for cell in cells:
-        _check_sayable("path", cell)
-    return cells
-
-
-def _check_sayable(what: str, cell: str) -> None:
-    """Whether a CSV set reads a cell as it was written.
-
-    Raises:
-        DataError: if not.
-    """
-    folders = what == "path" and "\\" in cell  # would be read as separators
-    unicode = cell.encode(errors="replace").decode() == cell
-    if folders or not unicode or _CONTROL.search(cell) or cell != cell.strip():
-        raise DataError(
-            f"{what} {cell!a} cannot stand in a CSV: it has a control character, "
-            f"{'a backslash, ' if what == 'path' else ''}a space at an end, or is not Unicode; rename it"
-        )
 
 
 def _has(path: Path, content: str) -> bool:
