@@ -8,9 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image
 
-from sightline.base import Draws
+from sightline.base import ArgumentError, Draws
+from sightline.data._batches import _fit_transforms
 from sightline.imaging import (
     Augmentation,
     Canvas,
@@ -256,6 +260,97 @@ def test_framing_the_canvas_size_changes_nothing() -> None:
     assert (framed.transform == np.eye(3)).all()
 
 
+def test_a_canvas_is_covered_by_the_centre() -> None:
+    """As the papers on ImageNet: shorter side to 64, then the central square; Pillow does the same."""
+    image = Image.fromarray(photograph("china"))  # 640x427
+    framed = frame(image, Canvas(64, 64, 3, framing="cover"))
+    assert framed.size == (427, 640)
+    expected = image.resize((96, 64), Image.Resampling.BILINEAR).crop((16, 0, 80, 64))
+    assert (framed.pixels == np.asarray(expected).transpose(2, 0, 1)).all()
+    np.testing.assert_allclose(framed.transform, [[96 / 640, 0, -16], [0, 64 / 427, 0], [0, 0, 1]], rtol=1e-6)
+    assert (framed.transform @ [320, 213.5, 1])[:2].tolist() == pytest.approx([32, 32], abs=1e-4)
+    upright = frame(image.rotate(90, expand=True), Canvas(64, 64, 3, framing="cover"))
+    np.testing.assert_allclose(upright.transform[:2, 2], [0, -16])
+    deep = np.arange(6 * 9, dtype=np.uint16).reshape(6, 9, 1) * 900
+    cut = frame(deep, Canvas(6, 6, 1, "uint16", framing="cover"))
+    assert (cut.pixels[0] == deep[:, 1:7, 0]).all(), "of three columns too many one is cut on the left"
+    assert cut.transform.tolist() == [[1, 0, -1], [0, 1, 0], [0, 0, 1]]
+
+
+def test_only_what_is_shown_of_a_covering_image_is_computed() -> None:
+    strip = Image.fromarray(photograph("china")[200:204])  # 640x4
+    with pytest.MonkeyPatch.context() as patch:
+        sizes: list[tuple[int, int]] = []
+        resize = Image.Image.resize
+        patch.setattr(
+            Image.Image,
+            "resize",
+            lambda self, size, *a, **k: (sizes.append(size), resize(self, size, *a, **k))[1],
+        )
+        cover = Canvas(64, 64, 3, framing="cover")
+        found = [frame(strip, cover), frame(strip, cover, quickly=True), frame(np.asarray(strip), cover)]
+    assert sizes == [(64, 64)] * 5
+    expected = strip.resize((10240, 64), Image.Resampling.BILINEAR).crop((5088, 0, 5152, 64))
+    for framed in found:
+        assert np.abs(framed.pixels - np.asarray(expected, dtype=int).transpose(2, 0, 1)).max() <= 1
+        np.testing.assert_allclose(framed.transform, [[16, 0, -5088], [0, 16, 0], [0, 0, 1]])
+    portrait = Image.fromarray(photograph("china")).rotate(90, expand=True)
+    exact, quick = (frame(portrait, cover, quickly=q).pixels.astype(int) for q in (False, True))
+    assert np.abs(exact - quick).max() <= 1
+
+
+@settings(deadline=None)
+@given(st.integers(1, 900), st.integers(1, 900), st.integers(1, 300), st.sampled_from(["whole", "cover"]))
+def test_where_an_image_lies_is_known_without_it(width: int, height: int, side: int, framing: str) -> None:
+    canvas = Canvas(side, 40, 1, framing=framing)  # type: ignore[arg-type]
+    framed = frame(np.zeros((height, width, 1), dtype=np.uint8), canvas)
+    assert framed.pixels.shape == (1, side, 40)
+    told = _fit_transforms(np.array([[height, width]], dtype=np.int32), canvas)[0]
+    assert (told == framed.transform).all()
+    corners = framed.transform @ np.array([[0, width], [0, height], [1, 1]])
+    outside = framing == "cover"
+    assert (corners[:2, 0] <= 0).all() if outside else (corners[:2, 0] >= 0).all()
+    shown = corners[:2, 1] / np.array([40, side])
+    assert (shown >= 1 - 1e-3).all() if outside else (shown <= 1 + 1e-3).all()
+
+
+@pytest.mark.parametrize("orientation", [1, 6])
+@pytest.mark.parametrize("size", [(1023, 640), (640, 1021), (1024, 1024), (200, 130)])
+def test_a_covered_canvas_may_be_read_small_too(
+    tmp_path: Path, size: tuple[int, int], orientation: int
+) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    image = Image.fromarray(photograph("china")).resize(size)
+    path = save(tmp_path / "x.jpg", image, exif=exif, quality=95)
+    for canvas in (Canvas(36, 36, 3, framing="cover"), Canvas(30, 50, 1, framing="cover")):
+        exact, reduced = (read_framed(path, canvas, reduced=r) for r in (False, True))
+        assert exact.size == reduced.size
+        assert (exact.transform == reduced.transform).all()
+        assert np.abs(exact.pixels.astype(int) - reduced.pixels).mean() < 2.5
+        of_content = read_framed(path.read_bytes(), canvas, reduced=True)
+        assert (of_content.pixels == reduced.pixels).all()
+    file = save(tmp_path / "x.png", image)
+    for r in (False, True):
+        assert read_framed(file, Canvas(36, 36, 3, framing="cover"), reduced=r).size == (size[1], size[0])
+    seen: list[tuple[int, int]] = []
+    with pytest.MonkeyPatch.context() as patch:
+        load = Image.Image.resize
+        patch.setattr(
+            Image.Image, "resize", lambda self, *a, **k: (seen.append(self.size), load(self, *a, **k))[1]
+        )
+        read_framed(path, Canvas(36, 36, 3, framing="cover"), reduced=True)
+    if min(size) >= 8 * 36:
+        assert max(seen[0]) < max(size) / 2, "decoded at a fraction of its size"
+
+
+def test_what_names_a_cache_tells_framings_apart_and_is_as_ever_for_whole_ones() -> None:
+    whole, cover = Canvas(8, 8, 3), Canvas(8, 8, 3, framing="cover")
+    assert repr(whole) == "Canvas(height=8, width=8, channels=3, depth='uint8', pages='')"
+    assert repr(cover) == "Canvas(height=8, width=8, channels=3, depth='uint8', pages='', framing='cover')"
+    assert whole != cover
+
+
 @pytest.mark.parametrize(
     ("canvas", "size", "fit"),
     [((28, 28), (32, 32), "pad"), ((8, 8), (32, 32), "resize"), ((32, 32), (32, 32), "none"),
@@ -282,6 +377,45 @@ def test_preprocessing_comes_back_from_its_settings_and_holds_no_weights() -> No
     assert module(image).shape == (1, 3, 5, 7)
     assert dict(module.state_dict()) == {}
     assert list(module.parameters()) == []
+
+
+def test_a_window_of_the_canvas_by_hand() -> None:
+    module = Preprocessing(size=(2, 2), fit="crop", window=0.5, mean=[0.0], std=[1.0])
+    image = torch.arange(0, 160, 10, dtype=torch.uint8).reshape(1, 1, 4, 4)
+    assert (module(image)[0, 0] * 255).round().tolist() == [[50, 60], [90, 100]]
+    assert torch.equal(module(image), image[:, :, 1:3, 1:3] * torch.tensor(1 / 255)), (
+        "cut out, not interpolated"
+    )
+    assert module.transform(4, 4).tolist() == [[1, 0, -1], [0, 1, -1], [0, 0, 1]]
+    assert torch.equal(module.values(image), image * torch.tensor(1 / 255)), (
+        "augmentation cuts its own windows"
+    )
+    large = Preprocessing(size=(4, 6), fit="crop", window=0.5, mean=[0.0], std=[1.0])
+    wide = torch.rand(1, 1, 8, 8, generator=torch.manual_seed(0)) * 255
+    expected = F.interpolate(
+        wide[:, :, 2:6, 2:6] * torch.tensor(1 / 255), (4, 6), mode="bilinear", antialias=True
+    )
+    assert torch.equal(large(wide), expected)
+    assert large.transform(8, 8).tolist() == [[1.5, 0, -3], [0, 1, -2], [0, 0, 1]]
+
+
+def test_the_papers_window_is_224_of_256() -> None:
+    module = Preprocessing(size=(224, 224), fit="crop", mean=[0.0] * 3, std=[1.0] * 3)
+    image = torch.randint(256, (1, 3, 256, 256), dtype=torch.uint8, generator=torch.manual_seed(0))
+    assert torch.equal(module(image), image[:, :, 16:240, 16:240] * torch.tensor(1 / 255))
+
+
+def test_the_window_is_said_only_where_one_is_cut() -> None:
+    cut = Preprocessing(size=(3, 3), fit="crop", window=0.75, mean=[0.1], std=[1.0])
+    assert cut.settings()["window"] == 0.75
+    again = Preprocessing(**cut.settings())
+    image = torch.randint(256, (1, 1, 8, 8), dtype=torch.uint8, generator=torch.manual_seed(1))
+    assert torch.equal(again(image), cut(image))
+    assert not torch.equal(Preprocessing(**(cut.settings() | {"window": 0.5}))(image), cut(image))
+    assert "window" not in Preprocessing(size=(3, 3), fit="resize", mean=[0.1], std=[1.0]).settings()
+    for window in (0.0, 1.1):
+        with pytest.raises(ArgumentError, match="above 0 to 1"):
+            Preprocessing(size=(3, 3), fit="crop", window=window, mean=[0.1], std=[1.0])
 
 
 EVERYTHING = Augmentation(crop=0.2, flip="both", rotate=30, zoom=0.2, colour=0.3, erase=0.5)

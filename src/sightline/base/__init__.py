@@ -16,9 +16,11 @@ if TYPE_CHECKING:
     from sightline.base._errors import StorageError as StorageError
     from sightline.base._errors import TrainingError as TrainingError
     from sightline.base._errors import did_you_mean as did_you_mean
+    from sightline.base._files import allocate as allocate
     from sightline.base._files import link_or_copy as link_or_copy
     from sightline.base._files import shown as shown
     from sightline.base._files import storage_errors as storage_errors
+    from sightline.base._files import sweep_abandoned as sweep_abandoned
     from sightline.base._files import sweep_partials as sweep_partials
     from sightline.base._files import write_bytes as write_bytes
     from sightline.base._files import write_directory as write_directory
@@ -47,9 +49,11 @@ __getattr__, __dir__, __all__ = lazy_exports(
             "did_you_mean",
         ),
         "_files": (
+            "allocate",
             "link_or_copy",
             "shown",
             "storage_errors",
+            "sweep_abandoned",
             "sweep_partials",
             "write_bytes",
             "write_directory",

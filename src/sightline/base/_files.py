@@ -15,7 +15,7 @@ import secrets
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from sightline.base._errors import StorageError
 
@@ -118,6 +118,23 @@ def sweep_partials(directory: Path) -> None:
             shutil.rmtree(entry, ignore_errors=True)
         else:
             entry.unlink(missing_ok=True)
+
+
+def sweep_abandoned(directory: Path) -> None:
+    """Remove `*-PID-*.partial` files of processes that are gone."""
+    for partial in directory.glob("*.partial"):
+        try:
+            os.kill(int(partial.name.split("-")[1]), 0)
+        except ProcessLookupError:
+            partial.unlink(missing_ok=True)
+        except (OSError, ValueError, IndexError):  # alive, and another user's; or not ours
+            continue
+
+
+def allocate(file: IO[bytes], size: int) -> None:
+    """Give a file its blocks on the disk: a full disk says so here, not as a bus error where it is mapped."""
+    if hasattr(os, "posix_fallocate"):
+        os.posix_fallocate(file.fileno(), 0, size)
 
 
 def link_or_copy(source: Path, target: Path) -> None:

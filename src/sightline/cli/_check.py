@@ -339,7 +339,7 @@ def _images(there: NetworkAt, data: Path, count: int) -> Tensor:
 
 def _own_preprocessing(there: NetworkAt) -> tuple[Preprocessing, Canvas] | None:
     """The preprocessing of a model's weights, and the canvas before it; None of a network alone."""
-    from sightline.imaging import Canvas, Preprocessing
+    from sightline.imaging import Preprocessing
     from sightline.inference import Belongings, assumed_header
 
     model = there.model
@@ -349,5 +349,4 @@ def _own_preprocessing(there: NetworkAt) -> tuple[Preprocessing, Canvas] | None:
         header, _ = assumed_header(model, Belongings(), names)
     if header is None:
         return None
-    preprocessing = Preprocessing(**header.preprocessing)
-    return preprocessing, Canvas(*header.canvas, preprocessing.channels)
+    return Preprocessing(**header.preprocessing), header.framing

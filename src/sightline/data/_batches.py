@@ -23,7 +23,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from sightline.base import DataError, StorageError, cache_folder, storage_errors
+from sightline.base import (
+    DataError,
+    StorageError,
+    allocate,
+    cache_folder,
+    storage_errors,
+    sweep_abandoned,
+)
 from sightline.data._ahead import CHUNK, PARALLEL_FROM, mapped
 from sightline.data._batch import Batch
 from sightline.data._columns import Digests, taken
@@ -31,7 +38,6 @@ from sightline.data._image_set import ImageSet
 from sightline.data._index import Progress
 from sightline.imaging import (
     Canvas,
-    Depth,
     Source,
     UnreadableImageError,
     Values,
@@ -278,12 +284,17 @@ class _FramedFiles(Dataset[tuple[Tensor, Tensor, str]]):
 def _fit_transforms(sizes: NDArray[np.int32], canvas: Canvas) -> NDArray[np.float32]:
     """The matrices that `frame` makes for images of these sizes. (N, 2) -> (N, 3, 3)."""
     height, width = sizes[:, 0].astype(float), sizes[:, 1].astype(float)
-    scale = np.minimum(canvas.width / width, canvas.height / height)
-    new_width = np.clip(np.rint(width * scale), 1, canvas.width)
-    new_height = np.clip(np.rint(height * scale), 1, canvas.height)
+    if canvas.framing == "cover":
+        scale = np.maximum(canvas.width / width, canvas.height / height)
+        new_width = np.maximum(np.rint(width * scale), canvas.width)
+        new_height = np.maximum(np.rint(height * scale), canvas.height)
+    else:
+        scale = np.minimum(canvas.width / width, canvas.height / height)
+        new_width = np.clip(np.rint(width * scale), 1, canvas.width)
+        new_height = np.clip(np.rint(height * scale), 1, canvas.height)
     matrices = np.zeros((len(sizes), 3, 3), dtype=np.float32)
-    matrices[:, 0, 0], matrices[:, 0, 2] = new_width / width, (canvas.width - new_width) // 2
-    matrices[:, 1, 1], matrices[:, 1, 2] = new_height / height, (canvas.height - new_height) // 2
+    matrices[:, 0, 0], matrices[:, 0, 2] = new_width / width, np.trunc((canvas.width - new_width) / 2)
+    matrices[:, 1, 1], matrices[:, 1, 2] = new_height / height, np.trunc((canvas.height - new_height) / 2)
     matrices[:, 2, 2] = 1
     return matrices
 
@@ -306,9 +317,11 @@ def _decoded(images: ImageSet, canvas: Canvas, progress: Progress | None) -> Val
     partial = path.with_name(f"{path.stem}-{os.getpid()}-{secrets.token_hex(4)}.partial")
     with storage_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        _sweep(path.parent)
+        sweep_abandoned(path.parent)
         try:
-            _reserve(partial, shape, canvas.depth)
+            np.lib.format.open_memmap(partial, mode="w+", dtype=np.dtype(canvas.depth), shape=shape).flush()
+            with partial.open("r+b") as file:
+                allocate(file, partial.stat().st_size)
             _fill(images, canvas, partial, progress)
             partial.replace(path)
         except BaseException:
@@ -316,26 +329,6 @@ def _decoded(images: ImageSet, canvas: Canvas, progress: Progress | None) -> Val
             raise
     result: Values = np.load(path, mmap_mode="r+")
     return result
-
-
-def _sweep(folder: Path) -> None:
-    """Remove what processes that are gone left half made."""
-    for partial in folder.glob("*.partial"):
-        try:
-            os.kill(int(partial.name.split("-")[1]), 0)
-        except ProcessLookupError:
-            partial.unlink(missing_ok=True)
-        except (OSError, ValueError, IndexError):  # alive, and another user's; or not ours
-            continue
-
-
-def _reserve(path: Path, shape: tuple[int, ...], depth: Depth) -> None:
-    """An array file with its blocks really on the disk: a full disk says so here, not as a bus error."""
-    np.lib.format.open_memmap(path, mode="w+", dtype=np.dtype(depth), shape=shape).flush()
-    with path.open("r+b") as file:
-        size = file.seek(0, os.SEEK_END)
-        if hasattr(os, "posix_fallocate"):
-            os.posix_fallocate(file.fileno(), 0, size)
 
 
 def _fill(images: ImageSet, canvas: Canvas, array: Path, progress: Progress | None) -> None:

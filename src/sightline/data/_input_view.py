@@ -35,10 +35,13 @@ class InputView:
     def scales(self, images: ImageSet) -> NDArray[np.float64]:
         """How many pixels of the input one pixel of each image becomes, the less of both ways. -> (N,)."""
         height, width = images.sizes.astype(np.float64).T
-        framed = np.minimum(self.canvas.height / height, self.canvas.width / width)
-        if self.preprocessing.fit != "resize":
+        nearer = np.maximum if self.canvas.framing == "cover" else np.minimum
+        framed = nearer(self.canvas.height / height, self.canvas.width / width)
+        if self.preprocessing.fit in ("none", "pad"):
             return np.asarray(framed)
-        return np.asarray(framed * min(self.size[0] / self.canvas.height, self.size[1] / self.canvas.width))
+        share = self.preprocessing.window if self.preprocessing.fit == "crop" else 1.0
+        resized = min(self.size[0] / self.canvas.height, self.size[1] / self.canvas.width)
+        return np.asarray(framed * resized / share)
 
     def see(self, images: ImageSet, index: int) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
         """An image as the network is given it, but for mean and deviation.

@@ -181,11 +181,16 @@ def _evenly(images: ImageSet, count: int) -> NDArray[np.int64]:
 
 def _as_they_are(images: ImageSet, view: InputView) -> bool:
     """Whether every pixel of every image is given unchanged, with or without an edge."""
-    return images.one_size == (view.canvas.height, view.canvas.width) and view.preprocessing.fit != "resize"
+    return images.one_size == (view.canvas.height, view.canvas.width) and view.preprocessing.fit in (
+        "none",
+        "pad",
+    )
 
 
 def _edges(images: ImageSet, view: InputView) -> NDArray[np.float64]:
     """The share of the canvas that is no image. -> (N,)."""
+    if view.canvas.framing == "cover":
+        return np.zeros(len(images))
     height, width = images.sizes.astype(np.float64).T
     scale = np.minimum(view.canvas.height / height, view.canvas.width / width)
     return np.asarray(1 - (height * scale) * (width * scale) / (view.canvas.height * view.canvas.width))

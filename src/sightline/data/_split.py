@@ -102,17 +102,21 @@ def fold_images(images: ImageSet) -> ImageSet:
     return dataclasses.replace(images.subset(kept), findings=(*images.findings, left_out))
 
 
-def split_images(images: ImageSet, seed: int = 0, fold: tuple[int, int] | None = None) -> Split:
+def split_images(
+    images: ImageSet, seed: int = 0, fold: tuple[int, int] | None = None, *, holdout: bool = True
+) -> Split:
     """Decide what each image is for.
 
     A folder's own train, val and test are kept. Without parts, each class is divided 70/15/15; with train
     but no val, 10 % of train is carved off as val. As one fold of several, which are alike in classes and
-    have each image once, that fold is test and 10 % of the others is val.
+    have each image once, that fold is test and 10 % of the others is val. Without `holdout`, what would
+    become val is trained on.
 
     Args:
         images: The set; of folds, what `fold_images` leaves of it.
         seed: The split seed, which is not the training seed.
         fold: Which one, from 1, and of how many.
+        holdout: Whether to hold images out for validation where the set has none for it.
 
     Raises:
         DataError: if a class has no image left to train on, or groups leave none for validation.
@@ -145,6 +149,9 @@ def split_images(images: ImageSet, seed: int = 0, fold: tuple[int, int] | None =
                 f"; val is {CARVED_FRACTION:.0%} of each class of train by hash of "
                 f"(split seed {seed}, path){grouped}"
             )
+    if not holdout and not (given and "val" in images.parts):
+        sides[sides == PARTS.index("val")] = PARTS.index("train")
+        rule += "; what would be val is trained on"
     parts = tuple(PARTS[side] for side in sides.tolist())
     findings: list[Finding] = []
     if given:
@@ -157,7 +164,7 @@ def split_images(images: ImageSet, seed: int = 0, fold: tuple[int, int] | None =
             f"{images.source}: class {images.classes[empty[0]]!r} has no image left to train on; "
             f"it has {images.counts()[empty[0]]} in all"
         )
-    if len(split.indices("val")) == 0:
+    if holdout and len(split.indices("val")) == 0:
         what = "groups" if images.groups is not None else "images"
         count = len(images) if images.groups is None else len(set(images.groups))
         raise DataError(f"{images.source}: {count} {what} leave none for validation; add {what}")

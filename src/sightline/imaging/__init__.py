@@ -5,12 +5,12 @@ from typing import TYPE_CHECKING
 from sightline.base import lazy_exports
 
 if TYPE_CHECKING:
-    from sightline.imaging._augment import Augmentation as Augmentation
-    from sightline.imaging._augment import Mixture as Mixture
     from sightline.imaging._augment import augment as augment
-    from sightline.imaging._augment import geometry as geometry
-    from sightline.imaging._augment import mix as mix
     from sightline.imaging._augment import warp as warp
+    from sightline.imaging._augmentation import Augmentation as Augmentation
+    from sightline.imaging._augmentation import Fill as Fill
+    from sightline.imaging._colour import Axes as Axes
+    from sightline.imaging._colour import colour_axes as colour_axes
     from sightline.imaging._decode import EXTENSIONS as EXTENSIONS
     from sightline.imaging._decode import ImageRecord as ImageRecord
     from sightline.imaging._decode import decode as decode
@@ -38,17 +38,23 @@ if TYPE_CHECKING:
     from sightline.imaging._faults import UnreadableImageError as UnreadableImageError
     from sightline.imaging._frame import Canvas as Canvas
     from sightline.imaging._frame import Framed as Framed
+    from sightline.imaging._frame import Framing as Framing
     from sightline.imaging._frame import Source as Source
     from sightline.imaging._frame import frame as frame
     from sightline.imaging._frame import read_channels as read_channels
     from sightline.imaging._frame import read_framed as read_framed
+    from sightline.imaging._geometry import geometry as geometry
+    from sightline.imaging._mix import Mixture as Mixture
+    from sightline.imaging._mix import mix as mix
     from sightline.imaging._preprocess import Preprocessing as Preprocessing
     from sightline.imaging._preprocess import choose_fit as choose_fit
 
 __getattr__, __dir__, __all__ = lazy_exports(
     __name__,
     {
-        "_augment": ("Augmentation", "Mixture", "augment", "geometry", "mix", "warp"),
+        "_augment": ("augment", "warp"),
+        "_augmentation": ("Augmentation", "Fill"),
+        "_colour": ("Axes", "colour_axes"),
         "_decode": (
             "EXTENSIONS",
             "ImageRecord",
@@ -70,7 +76,9 @@ __getattr__, __dir__, __all__ = lazy_exports(
         ),
         "_embedded": ("DIGITS_NOTE", "digits", "photograph"),
         "_faults": ("UnreadableImageError",),
-        "_frame": ("Canvas", "Framed", "Source", "frame", "read_channels", "read_framed"),
+        "_frame": ("Canvas", "Framed", "Framing", "Source", "frame", "read_channels", "read_framed"),
+        "_geometry": ("geometry",),
+        "_mix": ("Mixture", "mix"),
         "_preprocess": ("Preprocessing", "choose_fit"),
     },
 )

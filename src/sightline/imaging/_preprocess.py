@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from sightline.base import ArgumentError
 
-Fit = Literal["none", "pad", "resize"]
+Fit = Literal["none", "pad", "resize", "crop"]
 
 
 def choose_fit(canvas: tuple[int, int], size: tuple[int, int]) -> Fit:
@@ -41,14 +41,17 @@ class Preprocessing(nn.Module):
 
     Args:
         size: (height, width) the network is given.
-        fit: How the stored size becomes `size`: not at all, centred and padded with the edge, or resized
-            (bilinear, antialiased).
+        fit: How the stored size becomes `size`: not at all, centred and padded with the edge, resized
+            (bilinear, antialiased), or `crop`: the window at its centre is cut out and, unless it is of that
+            size, resized likewise.
         mean: Per channel, of values scaled to [0, 1].
         std: Per channel; 1 where a channel is constant.
         value_range: Stored values that become 0 and 1: one pair, or one a channel.
+        window: For `crop`: the share of each side that is cut out, above 0 and at most 1, in whole pixels.
 
     Raises:
-        ArgumentError: if `fit` is unknown, a deviation is not positive, or a range is empty.
+        ArgumentError: if `fit` is unknown, a deviation is not positive, a range is empty, or the window is
+            none.
 
     Shape:
         (N, C, h, w), as stored -> (N, C, height, width) float32.
@@ -67,12 +70,18 @@ class Preprocessing(nn.Module):
         mean: Sequence[float],
         std: Sequence[float],
         value_range: tuple[float, float] | Sequence[tuple[float, float]] = (0.0, 255.0),
+        window: float = 0.875,
     ) -> None:
         super().__init__()
         if fit not in get_args(Fit):
             raise ArgumentError(f"preprocessing: fit is {fit!r}; there are {', '.join(get_args(Fit))}")
         if not all(value > 0 for value in std):
             raise ArgumentError(f"preprocessing: std must be positive; it is {list(std)}")
+        if not 0.0 < window <= 1.0:
+            raise ArgumentError(
+                f"preprocessing: window is {window}; it takes a share of the sides above 0 to 1"
+            )
+        self.window = float(window)
         self.size = (int(size[0]), int(size[1]))
         self.fit = fit
         self.value_range = _pairs(value_range)
@@ -93,15 +102,30 @@ class Preprocessing(nn.Module):
         return self.normalise(self.scale(images))
 
     def scale(self, images: Tensor) -> Tensor:
-        """The first half: values to [0, 1] and images to `size`; augmentation comes after it."""
-        x = (images - self.low).mul_(self.scaling)
+        """The first half: values to [0, 1] and images to `size`; augmentation comes after it.
+
+        Where a window is cut out, augmentation cuts its own, and comes after `values` instead.
+        """
+        x = self.values(images)
         if self.fit == "pad":
             rows, columns = self.size[0] - x.shape[2], self.size[1] - x.shape[3]
             sides = (columns // 2, columns - columns // 2, rows // 2, rows - rows // 2)
             return F.pad(x, sides, mode="replicate")
-        if self.fit == "resize":
+        if self.fit == "crop":
+            top, left, rows, columns = self._cut(x.shape[2], x.shape[3])
+            x = x[:, :, top : top + rows, left : left + columns]
+        if self.fit == "resize" or (self.fit == "crop" and x.shape[2:] != self.size):
             return F.interpolate(x, self.size, mode="bilinear", antialias=True, align_corners=False)
         return x
+
+    def values(self, images: Tensor) -> Tensor:
+        """Stored values to [0, 1]; images stay of their size."""
+        return (images - self.low).mul_(self.scaling)
+
+    def _cut(self, height: int, width: int) -> tuple[int, int, int, int]:
+        """The window of a stored image. -> top, left, height, width."""
+        rows, columns = (max(1, round(self.window * side)) for side in (height, width))
+        return (height - rows) // 2, (width - columns) // 2, rows, columns
 
     def normalise(self, x: Tensor) -> Tensor:
         """The second half: values in [0, 1] to zero mean and unit deviation."""
@@ -114,6 +138,10 @@ class Preprocessing(nn.Module):
             matrix[0, 2], matrix[1, 2] = (self.size[1] - width) // 2, (self.size[0] - height) // 2
         elif self.fit == "resize":
             matrix[0, 0], matrix[1, 1] = self.size[1] / width, self.size[0] / height
+        elif self.fit == "crop":
+            top, left, rows, columns = self._cut(height, width)
+            matrix[0, 0], matrix[1, 1] = self.size[1] / columns, self.size[0] / rows
+            matrix[0, 2], matrix[1, 2] = -left * matrix[0, 0], -top * matrix[1, 1]
         return matrix
 
     def settings(self) -> dict[str, Any]:
@@ -126,6 +154,7 @@ class Preprocessing(nn.Module):
             "value_range": [list(pair) for pair in self.value_range]
             if len(self.value_range) > 1
             else list(self.value_range[0]),
+            **({"window": self.window} if self.fit == "crop" else {}),
         }
 
 

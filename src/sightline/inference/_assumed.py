@@ -15,6 +15,8 @@ from sightline.zoo import IMAGENET_MEAN, IMAGENET_STD, find_translation, public_
 
 _IMAGENET = {"mean": list(IMAGENET_MEAN), "std": list(IMAGENET_STD)}
 _CENTRED = {"mean": [0.5], "std": [0.5]}
+_CROP, _COVERED = 224, 256
+"""ImageNet papers cut a window of the first side out of an image whose shorter side is the second."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -72,6 +74,10 @@ def assumed_header(
 ) -> tuple[ModelHeader, tuple[Finding, ...]]:
     """A header for weights that came alone, and what had to be assumed.
 
+    Weights of a network of this package for the 1000 classes of ImageNet see images as in its papers: the
+    shorter side becomes 256 for an input of 224, and the window of 224 at the centre is cut out; of other
+    inputs in proportion. Any other weights see whole images at their input's size.
+
     Args:
         resolved: Weights without a header.
         belongings: What the user says of them.
@@ -98,6 +104,12 @@ def assumed_header(
             raise ArgumentError(f"--{key} has {len(given)} numbers; {takes}")
         if given is not None:
             settings[key] = list(given) * (channels // len(given))
+    canvas = height, width
+    fitting: dict[str, Any] = {"fit": "none"}
+    covers = _is_of_imagenet(resolved, len(names))
+    if covers:
+        canvas = round(height * _COVERED / _CROP), round(width * _COVERED / _CROP)
+        fitting = {"fit": "crop", "window": height / canvas[0]}
     header = ModelHeader(
         architecture=ArchitectureReference(
             name=resolved.architecture.name,
@@ -109,12 +121,21 @@ def assumed_header(
             source_digest=resolved.architecture.source_digest,
         ),
         classes=names,
-        canvas=(height, width),
-        preprocessing={"size": [height, width], "fit": "none"} | settings,
+        canvas=canvas,
+        framing_rule="cover" if covers else "whole",
+        preprocessing={"size": [height, width], **fitting, **settings},
         objective=resolved.architecture.objective,
         objective_settings={},
     )
     return header, _assumptions(resolved, belongings, header, known is not None)
+
+
+def _is_of_imagenet(resolved: ResolvedModel, num_classes: int) -> bool:
+    """Whether weights are, by all that can be told, of a network of the zoo trained on ImageNet."""
+    architecture = resolved.architecture
+    channels, height, width = architecture.input_shape
+    of_zoo = not architecture.source
+    return of_zoo and architecture.num_classes == num_classes == 1000 and channels == 3 and height == width
 
 
 def _known_preprocessing(resolved: ResolvedModel) -> dict[str, Any] | None:

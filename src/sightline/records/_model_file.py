@@ -26,10 +26,10 @@ from torch import Tensor
 
 from sightline._version import __version__
 from sightline.base import ModelFileError, write_with
-from sightline.imaging import Canvas, Depth
+from sightline.imaging import Canvas, Depth, Framing
 from sightline.records._tensors import save_tensors
 
-FORMAT = 2
+FORMAT = 3
 MAX_SIDE = 65_536
 """No image has more rows, columns or channels."""
 HEADER_KEY = "sightline"
@@ -66,6 +66,8 @@ class SplitReference:
     """Which fold is the test part, from 1, and of how many."""
     group_by: str | None = None
     """The pattern that groups were read with."""
+    holdout: bool = True
+    """Whether images were held out for validation."""
 
 
 @pydantic.dataclasses.dataclass(frozen=True, kw_only=True)
@@ -79,6 +81,8 @@ class ModelHeader:
     """In the order of the network's outputs."""
     canvas: tuple[int, int]
     """(height, width) to which an image is framed before preprocessing."""
+    framing_rule: Framing = "whole"
+    """How: as of `imaging.Canvas`."""
     preprocessing: dict[str, Any]
     """Arguments of `imaging.Preprocessing`."""
     depth: Depth = "uint8"
@@ -107,7 +111,8 @@ class ModelHeader:
     @property
     def framing(self) -> Canvas:
         """The canvas, with all that is to be known to bring a file onto it."""
-        return Canvas(*self.canvas, self.architecture.in_channels, self.depth, self.pages)
+        channels = self.architecture.in_channels
+        return Canvas(*self.canvas, channels, self.depth, self.pages, self.framing_rule)
 
 
 def versions() -> dict[str, str]:

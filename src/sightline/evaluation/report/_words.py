@@ -116,10 +116,23 @@ _AUGMENTATIONS: dict[str, Callable[[Any], str]] = {
     "flip": lambda x: {
         "horizontal": "mirrored left-right with probability 1/2",
         "both": "mirrored left-right and up-down, each with probability 1/2",
+        "alternating": (
+            "mirrored left-right with probability 1/2 in the first epoch, and in every other one the "
+            "opposite of the one before (Jordan 2024)"
+        ),
     }[x],
     "transpose": lambda _: "transposed (rows and columns swapped) with probability 1/2",
     "rotate": lambda x: f"rotated by up to {x:g} degrees either way",
     "zoom": lambda x: f"scaled by a factor between 1/{1 + x:g} and {1 + x:g}",
+    "scale": lambda x: (
+        f"scaled to a shorter side of {_between(x)} times the network's, and cut to its size at a "
+        "random place"
+    ),
+    "trivial": lambda _: "changed by one operation of TrivialAugment Wide (Mueller and Hutter 2021)",
+    "pca": lambda x: (
+        f"shifted along the three principal axes of the training colours by normal amounts of deviation "
+        f"{x:g} (Krizhevsky et al. 2012)"
+    ),
     "colour": lambda x: (
         f"changed in brightness, contrast and saturation by factors between 1/{1 + x:g} and {1 + x:g}"
     ),
@@ -138,6 +151,16 @@ _AUGMENTATIONS: dict[str, Callable[[Any], str]] = {
 }
 
 
+_ELSEWHERE = ("mixup", "cutmix", "fill", "aspect", "pca_axes")
+"""Said last, or with the setting they belong to."""
+
+_BEYOND = {
+    "edge": "the edge repeated beyond it",
+    "mean": "the mean of the training images beyond it",
+    "reflect": "mirrored beyond its border",
+}
+
+
 def augmentation_words(settings: Mapping[str, Any], sides: Any, channels: Any) -> str:
     """What happened to a training image at random, as one sentence.
 
@@ -148,9 +171,14 @@ def augmentation_words(settings: Mapping[str, Any], sides: Any, channels: Any) -
     """
     steps: list[str] = []
     for key, value in settings.items():
-        if is_off(value) or (key == "colour" and channels != 3) or key in ("mixup", "cutmix"):
+        if is_off(value) or key in _ELSEWHERE or (key in ("colour", "pca") and channels != 3):
             continue
-        steps += _shift(value, sides) if key == "crop" else [_one(key, value)]
+        if key == "crop":
+            steps += _shift(value, sides, settings.get("fill", "edge"))
+        elif key == "area":
+            steps.append(_window(value, settings.get("aspect", 4 / 3)))
+        else:
+            steps.append(_one(key, value))
     mixing = [_one(key, settings[key]) for key in ("mixup", "cutmix") if not is_off(settings.get(key))]
     if len(mixing) == 2:
         mixing = [f"either {mixing[0]} or {mixing[1]}, each with probability 1/2"]
@@ -167,7 +195,23 @@ def _one(key: str, value: Any) -> str:
         return f"changed by {key.replace('_', ' ')} ({say(value)})"
 
 
-def _shift(share: Any, sides: Any) -> list[str]:
+def _between(pair: Any) -> str:
+    low, high = pair
+    return f"{low:.4g}" if low == high else f"{low:.4g} to {high:.4g}"
+
+
+def _window(shares: Any, aspect: Any) -> str:
+    try:
+        low, high = (f"{100 * share:g}" for share in shares)
+        return (
+            f"cut to a window of {low} to {high}{NBSP}% of its area, its ratio of width to height between "
+            f"1/{aspect:.3g} and {aspect:.3g}"
+        )
+    except (TypeError, ValueError):
+        return _one("area", shares)
+
+
+def _shift(share: Any, sides: Any, fill: Any = "edge") -> list[str]:
     """A crop as the whole pixels it comes to; nothing where that is none."""
     try:
         down, across = (math.floor(share * side) for side in sides)
@@ -176,7 +220,7 @@ def _shift(share: Any, sides: Any) -> list[str]:
     if not down and not across:
         return []
     reach = count(across, "pixel") if across == down else f"{count(across, 'pixel')} across and {down} down"
-    return [f"shifted by up to {reach} in each direction (the edge repeated beyond it)"]
+    return [f"shifted by up to {reach} in each direction ({_BEYOND.get(fill, say(fill))})"]
 
 
 # -- optimizers and schedules --------------------------------------------------------------------------
