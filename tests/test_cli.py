@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import functools
 import json
 import os
 import pickle
@@ -111,9 +112,14 @@ def test_from_a_folder_to_predictions(three_classes: Path, in_tmp: Path) -> None
 def test_the_demo(in_tmp: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Shortened here; the whole of it is measured by a benchmark."""
     import sightline.training.recipes._choose as choose
+    from sightline.training import Recipe
     from sightline.training.recipes import default
 
-    monkeypatch.setitem(choose._RECIPES, "default", lambda **known: default(**known).with_epochs(3))
+    @functools.wraps(default)
+    def shorter(**known: Any) -> Recipe:
+        return default(**known).with_epochs(3)
+
+    monkeypatch.setitem(choose._RECIPES, "default", shorter)
     result = succeed("demo", "--json")
     shown = json.loads(result.stdout)
     assert (shown["model"], shown["epochs"], shown["part"]) == ("lenet5", 3, "test")

@@ -13,7 +13,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from sightline.base import Draws, Interrupted, StorageError, TrainingError
+from sightline.base import ArgumentError, Draws, Interrupted, StorageError, TrainingError
 from sightline.data import Batch, open_batches, open_images
 from sightline.imaging import Augmentation, Canvas, Preprocessing
 from sightline.inference import Predictor
@@ -21,7 +21,10 @@ from sightline.records import read_model_file
 from sightline.tasks.classification import ClassificationMetric
 from sightline.training import (
     Job,
+    Lookahead,
     Optimizer,
+    Phase,
+    Schedule,
     epoch_steps,
     fit,
     prepare,
@@ -40,7 +43,9 @@ from toy_runs import (
 
 
 @pytest.mark.parametrize(
-    "settings", [{}, {"ema_decay": 0.9}, {"accumulate": 3}], ids=["plain", "average", "accumulate"]
+    "settings",
+    [{}, {"ema_decay": 0.9}, {"accumulate": 3}, {"lookahead": Lookahead(every=3)}],
+    ids=["plain", "average", "accumulate", "lookahead"],
 )
 @pytest.mark.parametrize("stop", [1, 4, 6])
 def test_a_run_that_loses_power_ends_as_one_that_does_not(
@@ -178,9 +183,9 @@ def test_the_average_by_hand(tmp_path: Path) -> None:
     network.weight.data.fill_(1.0)
     average = WeightAverage(network, decay=0.5)
     network.weight.data.fill_(2.0)
-    average.update(network, 0)  # decay (1 + 0) / (10 + 0) = 0.1
+    average.update(network, 0, 9)  # decay (1 + 0) / (10 + 0) = 0.1
     assert float(average.network.weight) == pytest.approx(0.1 * 1 + 0.9 * 2)
-    average.update(network, 1000)  # 0.5
+    average.update(network, 1000, 2000)  # 0.5
     assert float(average.network.weight) == pytest.approx(0.5 * 1.9 + 0.5 * 2)
 
 
@@ -192,7 +197,7 @@ def test_the_average_of_tied_weights_moves_once() -> None:
     network[0].weight.data.fill_(0.0)
     average = WeightAverage(network, decay=0.5)
     network[0].weight.data.fill_(1.0)
-    average.update(network, 1000)
+    average.update(network, 1000, 2000)
     assert float(average.network[0].weight.detach()) == 0.5
 
 
@@ -376,3 +381,53 @@ def test_a_full_disk_leaves_the_old_checkpoint_whole(tmp_path: Path, monkeypatch
     assert [p.name for p in job.run.path.rglob(".partial*")] == []
     fit(make_job(tmp_path / "run", recipe), resume=True)
     assert outcome(job) == outcome(whole)
+
+
+def test_slow_weights_by_hand() -> None:
+    from sightline.training._average import SlowWeights
+
+    network = nn.Linear(1, 1, bias=False)
+    network.weight.data.fill_(0.0)
+    slow = SlowWeights(network, Lookahead(every=2, decay=0.8, power=3.0))
+    values = []
+    for step in range(5):
+        network.weight.data += 1.0
+        slow.update(network, step, 5)
+        values.append((network.weight.item(), slow.network.weight.item()))
+    second = 2.0 * (1 - 0.8 * 0.4**3)  # after 2 of 5 steps the decay is 0.8 * 0.4^3, and the fast weight 2
+    keep = 0.8 * 0.8**3
+    fourth = keep * second + (1 - keep) * (second + 2.0)
+    fifth = 0.8 * fourth + 0.2 * (fourth + 1.0)
+    assert values[0] == (1.0, 0.0)
+    assert values[1] == pytest.approx((second, second))
+    assert values[2] == pytest.approx((second + 1.0, second))
+    assert values[3] == pytest.approx((fourth, fourth))
+    assert values[4] == pytest.approx((fifth, fifth)), "they meet after the last step as well"
+
+
+def test_with_lookahead_network_and_slow_weights_end_as_one(tmp_path: Path) -> None:
+    job = make_job(tmp_path / "run", one_phase(2, lookahead=Lookahead(every=3), select=None))
+    fit(job)
+    _, kept = read_model_file(job.run.last)
+    assert all(torch.equal(tensor, kept[name]) for name, tensor in job.network.state_dict().items())
+
+
+def test_steps_end_within_an_epoch_and_the_schedule_with_them(tmp_path: Path) -> None:
+    recipe = one_phase(3)
+    steps = make_job(tmp_path / "probe", recipe).epoch_length
+    assert steps > 2
+    cut = dataclasses.replace(
+        recipe,
+        max_steps=2 * steps + 1,
+        phases=(Phase(epochs=3, schedule=Schedule(kind="linear", warm_up=0.0, end=0.0)),),
+    )
+    job = make_job(tmp_path / "run", cut)
+    position = fit(job)
+    assert (position.epoch, position.steps_ever, job.steps) == (3, 2 * steps + 1, 2 * steps + 1)
+    assert position.rows[-1]["lr_main"] == 0.0
+    assert position.rows[0]["lr_main"] == pytest.approx(
+        recipe.optimizers["main"].lr * (1 - (steps - 1) / (2 * steps))
+    )
+    with pytest.raises(ArgumentError, match=rf"max_steps {steps} are over after 1 epochs of {steps} steps"):
+        dataclasses.replace(cut, max_steps=steps).phase_steps(0, steps)
+    assert cut.with_epochs(2).max_steps is None

@@ -438,7 +438,7 @@ def test_the_default_recipe_says_why(three_classes: Path, in_tmp: Path) -> None:
 
 def test_from_weights_the_default_recipe_is_gentler(three_classes: Path, in_tmp: Path) -> None:
     train(three_classes, output="first")
-    train(three_classes, output="second", weights="first", epochs=None, minutes=0.001)
+    train(three_classes, output="second", weights="first", recipe="default", epochs=None, minutes=0.001)
     phase = args_of("second")["recipe"]["phases"][0]
     assert phase["rates"] == {"*": 0.1, get_architecture("mlp").head: 1.0}
     assert "from trained weights" in args_of("second")["recipe"]["why"]

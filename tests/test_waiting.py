@@ -147,7 +147,7 @@ def test_a_finished_run_says_it_once(tmp_path: Path) -> None:
 
 def test_a_checkpoint_without_counts_is_gone_on_with(tmp_path: Path, monkeypatch: Any) -> None:
     """A run begun before waiting was counted."""
-    from sightline.training import _fit
+    from sightline.training import _state
 
     fit(slow_job(tmp_path / "run"))
 
@@ -157,8 +157,8 @@ def test_a_checkpoint_without_counts_is_gone_on_with(tmp_path: Path, monkeypatch
         state["position"] = {k: v for k, v in state["position"].items() if k not in names}
         return state, found
 
-    load = _fit.load_checkpoint
-    monkeypatch.setattr(_fit, "load_checkpoint", older)
+    load = _state.load_checkpoint
+    monkeypatch.setattr(_state, "load_checkpoint", older)
     position = fit(slow_job(tmp_path / "run", recipe=one_phase(epochs=3)), resume=True)
     assert (position.waits_ever, position.steps_ever) == (2, 12)
 

@@ -136,6 +136,10 @@ def _given(context: typer.Context) -> dict[str, str]:
 
 
 def _show(result: TrainingResult, as_json: bool) -> None:
+    from sightline.machine import ranks_here
+
+    if not ranks_here().first:
+        return
     if as_json:
         print_json(result.to_dict())
         return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from sightline.base import ArgumentError
 
 
 def choose_device(wanted: str = "auto") -> torch.device:
-    """The device to compute on.
+    """The device to compute on; of several processes that `torchrun` started, each gets its own.
 
     Args:
         wanted: `auto` (an accelerator if there is one), or a torch device such as `cpu` or `cuda:0`.
@@ -21,7 +22,7 @@ def choose_device(wanted: str = "auto") -> torch.device:
     """
     accelerator = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
     if wanted == "auto":
-        return accelerator or torch.device("cpu")
+        wanted = accelerator.type if accelerator else "cpu"
     here = ["cpu"] + ([accelerator.type] if accelerator else [])
     try:
         device = torch.device(wanted)
@@ -31,6 +32,9 @@ def choose_device(wanted: str = "auto") -> torch.device:
         raise ArgumentError(f"--device is {wanted!r}; this machine has auto, {', '.join(here)}")
     if device.type != "cpu" and device.index is not None and device.index >= torch.accelerator.device_count():
         raise ArgumentError(f"--device is {wanted!r}; this machine has {torch.accelerator.device_count()}")
+    rank = os.environ.get("LOCAL_RANK")
+    if device.type != "cpu" and ":" not in wanted and rank is not None:
+        return torch.device(device.type, int(rank) % torch.accelerator.device_count())
     return device
 
 

@@ -104,7 +104,7 @@ class PlanChoice:
     """A plan, and how it came to be."""
 
     plan: Plan
-    origin: Literal["measured", "cached"]
+    origin: Literal["measured", "cached", "not timed"]
     seconds_per_step: dict[str, float]
     """Of a step under each candidate: the shortest of several, since other work only ever adds."""
 

@@ -7,8 +7,6 @@ import threading
 from types import FrameType, TracebackType
 from typing import Any
 
-from sightline.base import Interrupted
-
 
 class StopRequest:
     """While it is entered, the first SIGINT or SIGTERM only sets `signal_number`; a second one acts.
@@ -35,11 +33,6 @@ class StopRequest:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._restore()
-
-    def interrupted(self, message: str) -> Interrupted:
-        """The exception to raise once the work is saved."""
-        assert self.signal_number is not None
-        return Interrupted(message, self.signal_number)
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         self.signal_number = number

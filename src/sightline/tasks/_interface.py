@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any, Literal, Protocol
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Literal, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -60,6 +60,10 @@ class Metric(Protocol):
 
     def compute(self) -> Mapping[str, float]:
         """The scores by name."""
+        ...
+
+    def merge(self, parts: Sequence[Self]) -> None:
+        """Become what gathered all that these did, one after the other."""
         ...
 
     def reset(self) -> None:

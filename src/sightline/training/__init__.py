@@ -7,16 +7,14 @@ from sightline.base import lazy_exports
 if TYPE_CHECKING:
     from sightline.training._choices import Options as Options
     from sightline.training._choices import default_model as default_model
-    from sightline.training._fit import Job as Job
-    from sightline.training._fit import Position as Position
-    from sightline.training._fit import epoch_steps as epoch_steps
     from sightline.training._fit import fit as fit
-    from sightline.training._fit import prepare as prepare
-    from sightline.training._fit import set_rates as set_rates
-    from sightline.training._fit import take_step as take_step
+    from sightline.training._job import Job as Job
+    from sightline.training._job import Position as Position
     from sightline.training._optimizers import make_optimizers as make_optimizers
+    from sightline.training._recipe import Lookahead as Lookahead
     from sightline.training._recipe import Optimizer as Optimizer
     from sightline.training._recipe import Phase as Phase
+    from sightline.training._recipe import Probe as Probe
     from sightline.training._recipe import Recipe as Recipe
     from sightline.training._recipe import Schedule as Schedule
     from sightline.training._recipe import recipe_from as recipe_from
@@ -27,6 +25,10 @@ if TYPE_CHECKING:
     from sightline.training._result import TrainingResult as TrainingResult
     from sightline.training._set_up import Setup as Setup
     from sightline.training._set_up import set_up as set_up
+    from sightline.training._step import epoch_steps as epoch_steps
+    from sightline.training._step import prepare as prepare
+    from sightline.training._step import set_rates as set_rates
+    from sightline.training._step import take_step as take_step
     from sightline.training._train import resume as resume
     from sightline.training._train import train as train
 
@@ -34,12 +36,14 @@ __getattr__, __dir__, __all__ = lazy_exports(
     __name__,
     {
         "_choices": ("Options", "default_model"),
-        "_fit": ("Job", "Position", "epoch_steps", "fit", "prepare", "set_rates", "take_step"),
+        "_fit": ("fit",),
+        "_job": ("Job", "Position"),
         "_optimizers": ("make_optimizers",),
-        "_recipe": ("Optimizer", "Phase", "Recipe", "Schedule", "recipe_from"),
+        "_recipe": ("Lookahead", "Optimizer", "Phase", "Probe", "Recipe", "Schedule", "recipe_from"),
         "_reporter": ("PlainReporter", "Reporter", "SilentReporter", "epoch_line"),
         "_result": ("TrainingResult",),
         "_set_up": ("Setup", "set_up"),
+        "_step": ("epoch_steps", "prepare", "set_rates", "take_step"),
         "_train": ("resume", "train"),
     },
 )

@@ -6,11 +6,13 @@ import dataclasses
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+from torch import nn
+
 from sightline.base import ArgumentError
 from sightline.data import DEFAULT_BUDGET_MB, ImageSet, Split
 from sightline.tasks import Objective, make_objective
 from sightline.training._recipe import Recipe, recipe_from
-from sightline.training.recipes import choose_recipe
+from sightline.training.recipes import choose_recipe, stage_modules
 from sightline.zoo import Architecture
 
 CHECKPOINT_SECONDS = 60.0
@@ -110,17 +112,19 @@ def chosen_recipe(
     options: Options,
     images: ImageSet,
     split: Split,
-    head: str,
+    architecture: Architecture,
+    network: nn.Module,
     size: tuple[int, int],
     start: str | None,
 ) -> Recipe:
-    """The recipe named, or the default, with what the user chose instead; checked again.
+    """The recipe named, or the one that suits, with what the user chose instead; checked again.
 
     Args:
         options: What the user chose.
         images: The set.
         split: Its division.
-        head: The module that gives the logits, if it is known and has parameters.
+        architecture: Of the network: its name, stem, head and stages.
+        network: Is looked at for which of its modules hold parameters.
         size: (height, width) the network is given.
         start: Weights it starts from.
 
@@ -132,7 +136,11 @@ def chosen_recipe(
         recipe = choose_recipe(
             recipe,
             num_images=len(split.indices("train")), channels=images.channels, size=size,
-            epochs=options.epochs, weights=start is not None, head=head,
+            epochs=options.epochs, weights=start is not None, minutes=options.minutes,
+            head=_holding(network, architecture.head), stem=_holding(network, architecture.stem),
+            stages=stage_modules(network, [stage.path for stage in architecture.stages]),
+            probe=_could_probe(options, network, architecture),
+            model=architecture.name, depth=architecture.depth, objective=architecture.objective,
         )  # fmt: skip
     changed: dict[str, Any] = {}
     instead: list[str] = []
@@ -143,10 +151,12 @@ def chosen_recipe(
         recipe = recipe.with_lr(options.lr)
         instead.append(f"learning rate {options.lr:g}")
     if options.batch_size is not None:
-        changed["batch_size"] = options.batch_size
+        changed |= {"batch_size": options.batch_size, "max_steps": None}  # steps of other batches
         instead.append(f"batches of at most {options.batch_size}")
     if options.select is not None:
-        changed["select"] = options.select
+        changed |= {"select": options.select, "holdout": True}
+        if not recipe.holdout:
+            instead.append(f"images are held out to select by {options.select}")
     if options.balance is not None:
         changed["balance"] = options.balance
     augmentation = recipe.augmentation
@@ -163,6 +173,9 @@ def chosen_recipe(
     if augmentation.colour and (images.channels != 3 or images.depth != "uint8"):
         augmentation = dataclasses.replace(augmentation, colour=0.0)
         instead.append("no colour jitter, for the images are not 8-bit RGB")
+    if augmentation.pca and images.channels != 3:
+        augmentation = dataclasses.replace(augmentation, pca=0.0)
+        instead.append("no change along the axes of colour, for the images have none")
     if start is not None:
         if Path(start).exists():
             start = str(Path(start).resolve())
@@ -172,6 +185,19 @@ def chosen_recipe(
     why = "; ".join(part for part in (recipe.why, chosen) if part)
     changed |= {"augmentation": augmentation, "why": why}
     return recipe_from(dataclasses.replace(recipe, **changed).settings())
+
+
+def _holding(network: nn.Module, path: str) -> str:
+    """A module's path if it is known and holds parameters, else nothing."""
+    owns = path and any(name.startswith(f"{path}.") for name, _ in network.named_parameters())
+    return path if owns else ""
+
+
+def _could_probe(options: Options, network: nn.Module, architecture: Architecture) -> bool:
+    """Whether a linear probe could be chosen for a user: it takes no steps, and replaces a linear layer."""
+    steps = (options.lr, options.batch_size, options.balance, options.select, options.symmetry)
+    head = network.get_submodule(architecture.head)
+    return all(one is None for one in steps) and isinstance(head, nn.Linear)
 
 
 def chosen_objective(architecture: Architecture, recipe: Recipe, images: ImageSet, split: Split) -> Objective:

@@ -17,10 +17,12 @@ class LoggedReporter:
         inner: Is told everything.
         run: Whose log is kept.
         fresh: Begin an empty log; otherwise lines that are there already stay.
+        writes: Whether this process is the one that keeps the log.
     """
 
-    def __init__(self, inner: Reporter, run: RunFolder, *, fresh: bool = False) -> None:
+    def __init__(self, inner: Reporter, run: RunFolder, *, fresh: bool = False, writes: bool = True) -> None:
         self._inner = inner
+        self._writes = writes
         self._path = run.log
         self._text = run.log.read_text() if run.log.exists() and not fresh else ""
 
@@ -42,5 +44,7 @@ class LoggedReporter:
 
     def keep(self, text: str) -> None:
         """As `Reporter.keep`."""
+        if not self._writes:
+            return
         self._text += f"{text}\n"
         write_text(self._path, self._text)

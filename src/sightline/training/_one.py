@@ -12,31 +12,49 @@ from sightline.base import Finding
 from sightline.data import Part
 from sightline.evaluation import fit_temperature, judge, judged_images, write_report
 from sightline.inference import Predictor, ResolvedModel, load_predictor
-from sightline.machine import Plan
+from sightline.machine import Plan, joined
 from sightline.records import read_model_file, save_model_file
 from sightline.tasks.classification import ClassificationMetric
 from sightline.training._choices import Again, Options
-from sightline.training._fit import Job, Position, fit
-from sightline.training._reporter import Reporter
+from sightline.training._fit import fit
+from sightline.training._job import Job, Position
+from sightline.training._probe import probe
+from sightline.training._reporter import Reporter, SilentReporter
 from sightline.training._result import TrainingResult
 from sightline.training._set_up import Setup, set_up
 from sightline.training._set_up_again import set_up_again
+from sightline.training._together import result_of_first, set_up_together
 
 
 def train_one(options: Options, reporter: Reporter) -> TrainingResult:
-    """A new run; errors as `train`."""
-    return train_set_up(set_up(options, reporter))
+    """A new run, of all the processes that `torchrun` started; errors as `train`."""
+    with joined(options.device) as ranks:
+        if ranks.count == 1:
+            return train_set_up(set_up(options, reporter))
+        setup, resume = set_up_together(ranks, options, reporter)
+        return _trained(setup, resume=resume)
 
 
 def train_set_up(setup: Setup) -> TrainingResult:
     """A run that is set up."""
-    return _finish(setup, fit(setup.job))
+    return _trained(setup, resume=False)
 
 
 def resume_one(run: Path, again: Again, reporter: Reporter) -> TrainingResult:
     """A run that goes on; errors as `resume`."""
-    setup = set_up_again(run, reporter, again)
-    return _finish(setup, fit(setup.job, resume=True))
+    with joined(again.device or "auto") as ranks:
+        setup = set_up_again(run, reporter if ranks.first else SilentReporter(), again)
+        return _trained(setup, resume=True)
+
+
+def _trained(setup: Setup, *, resume: bool) -> TrainingResult:
+    """Train, and let the first process judge."""
+    ranks = setup.job.ranks
+    if setup.job.recipe.probe is not None:
+        position = probe(setup.job, setup.images, resume=resume)
+    else:
+        position = fit(setup.job, resume=resume)
+    return result_of_first(ranks, _finish(setup, position) if ranks.first else None)
 
 
 def _finish(setup: Setup, position: Position) -> TrainingResult:

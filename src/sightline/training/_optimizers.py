@@ -36,8 +36,11 @@ def make_optimizers(
             if name in owner:
                 raise ArgumentError(f"recipe: optimizers {owner[name]} and {optimizer_name} both move {name}")
             owner[name] = optimizer_name
+            rate = phase.rate(name)
             decay = chosen.weight_decay if chosen.decay_all or parameter.ndim > 1 else 0.0
-            groups.setdefault((phase.rate(name), decay), []).append(parameter)
+            if not chosen.scale_decay and rate > 0:
+                decay /= rate
+            groups.setdefault((rate, decay), []).append(parameter)
         if not groups:
             continue  # idle in this phase
         optimizers[optimizer_name] = _make(

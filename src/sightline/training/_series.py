@@ -27,6 +27,7 @@ from sightline.training._recipe import recipe_from
 from sightline.training._reporter import Reporter
 from sightline.training._result import LabelFiles, TrainingResult
 from sightline.training._set_up import TASK, open_split
+from sightline.training._together import check_alone
 
 Kind = Literal["folds", "repeats"]
 
@@ -44,6 +45,7 @@ def train_series(
     if count < 2:
         raise ArgumentError(f"--{'repeat' if folds is None else 'folds'} must be at least 2; it is {count}")
     options.check()
+    check_alone("--folds" if repeat is None else "--repeat")
     kind: Kind = "repeats" if folds is None else "folds"
     images, _ = open_split(
         options.data,
@@ -74,6 +76,7 @@ def resume_series(folder: SeriesFolder, again: Again, reporter: Reporter) -> Tra
         raise ArgumentError(
             f"--epochs is for one run; extend each of {folder.path}: {', '.join(folder.names())}"
         )
+    check_alone("a series of runs")
     try:
         options = Options(**folder.read()["options"])
     except TypeError as error:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from sightline._version import __version__
-from sightline.base import Draws, duration
+from sightline.base import ArgumentError, Draws, duration
 from sightline.blueprint import run_once
 from sightline.data import (
     BatchSource,
@@ -30,9 +30,18 @@ from sightline.data import (
     split_images,
     value_ranges,
 )
-from sightline.imaging import PERCENTILES, Canvas, Preprocessing, choose_fit
+from sightline.imaging import PERCENTILES, Axes, Canvas, Preprocessing, choose_fit, colour_axes
 from sightline.inference import resolve, starting_weights
-from sightline.machine import Plan, PlanChoice, choose_device, choose_plan, device_name, usable_cores
+from sightline.machine import (
+    ALONE,
+    Plan,
+    PlanChoice,
+    choose_device,
+    choose_plan,
+    device_name,
+    ranks_here,
+    usable_cores,
+)
 from sightline.records import ArchitectureReference, ModelHeader, RunFolder, SplitReference, versions
 from sightline.tasks import Objective, Task
 from sightline.tasks.classification import ClassificationTask
@@ -47,17 +56,18 @@ from sightline.training._choices import (
 from sightline.training._duration import (
     FEWEST_EPOCHS,
     SMALLER,
-    Pace,
     decoding_seconds,
     epochs_that_fit,
     fitted,
     pace_of,
 )
-from sightline.training._fit import Job, epoch_steps, prepare, set_rates, take_step
+from sightline.training._job import Job
 from sightline.training._logged import LoggedReporter
 from sightline.training._optimizers import check_patterns, make_optimizers
+from sightline.training._probe import check_probe
 from sightline.training._recipe import Recipe
 from sightline.training._reporter import Reporter, SilentReporter
+from sightline.training._step import epoch_steps, prepare, set_rates, take_step
 from sightline.zoo import Architecture
 
 TASK: Task = ClassificationTask()
@@ -65,6 +75,9 @@ TASK: Task = ClassificationTask()
 
 _EXAMINED_SECONDS, _EXAMINED_SHARE = 20.0, 0.1
 """How long looking at each image may take before training: so many seconds, or this share of training."""
+
+_COLOURS, _AT_ONCE = 10_000, 128
+"""Images whose pixels say in which directions colours vary, and how many of them are held at once."""
 
 _BUILD, _PLAN = -2, -3
 """Steps before the first, whose random numbers build the network and time the plan."""
@@ -108,7 +121,14 @@ def set_up(options: Options, reporter: Reporter) -> Setup:
     if start == "public":
         start = f"{resolved.architecture.name}@public"
     draft = _draft(options, images, split, resolved.architecture, start, options.img_size)
-    if options.minutes is not None:
+    if not draft.recipe.holdout:
+        split = split_images(images, options.split_seed, options.fold, holdout=False)
+        if not len(split.indices("test")) and not len(split.indices("val")):
+            raise ArgumentError(
+                f"recipe {draft.recipe.name} holds nothing out, and {images.source} has no images to judge by"
+            )
+        draft = _draft(options, images, split, resolved.architecture, start, options.img_size)
+    if options.minutes is not None and draft.recipe.probe is None:
         draft = _in_time(options, images, split, resolved.architecture, start, draft, began)
     starts = {
         phase.start: starting_weights(phase.start) for phase in draft.recipe.phases if phase.start is not None
@@ -123,21 +143,25 @@ def set_up(options: Options, reporter: Reporter) -> Setup:
         job = _job(
             options, images, split, resolved.architecture, draft, source, split.indices("train"), run, log
         )
-        choice = time_plan(job, options.precision)
-        job = dataclasses.replace(
-            job, plan=choice.plan, network=choice.plan.place(job.network), starts=starts
-        )
-        decoding = decoding_seconds(images, draft.canvas) if source.path == "workers" else 0.0
-        pace = pace_of(choice, job.recipe, len(job.train), decoding)
-        if options.minutes is not None:
-            left = 60 * options.minutes - (time.monotonic() - began)
-            epochs = epochs_that_fit(left, pace, split, job.recipe)
-            job = dataclasses.replace(job, recipe=fitted(job.recipe, epochs, options.minutes))
-        warnings = _examined(options, images, split, job.recipe.epochs * pace.epoch(split), log)
+        job = dataclasses.replace(job, starts=starts)
+        if job.recipe.probe is not None:
+            check_probe(job)
+            choice, seconds = PlanChoice(plan=job.plan, origin="not timed", seconds_per_step={}), 0.0
+        else:
+            choice = time_plan(job, options.precision)
+            job = dataclasses.replace(job, plan=choice.plan, network=choice.plan.place(job.network))
+            decoding = decoding_seconds(images, draft.canvas) if source.path == "workers" else 0.0
+            pace = pace_of(choice, job.recipe, len(job.train), decoding)
+            if options.minutes is not None:
+                left = 60 * options.minutes - (time.monotonic() - began)
+                epochs = epochs_that_fit(left, pace, split, job.recipe)
+                job = dataclasses.replace(job, recipe=fitted(job.recipe, epochs, options.minutes))
+            seconds = job.recipe.epochs * pace.epoch(split)
+        warnings = _examined(options, images, split, seconds, log)
         run.clear()
         for line in warnings:
             log.note(line)
-        _announce(job, images, split, choice, pace)
+        _announce(job, images, split, choice, seconds)
         split.save(run.split, images)
         run.write_args(_args(job, images, split, choice, options))
     except BaseException:
@@ -167,13 +191,14 @@ def open_split(
     split_seed: int,
     reporter: Reporter,
     source: str | None = None,
+    holdout: bool = True,
 ) -> tuple[ImageSet, Split]:
     """The images of a run, under the name `source` if one is given, and what each is for."""
     images = open_images(data, allow_unreadable=allow_unreadable, pages=pages, progress=reporter.progress)
     if source is not None:
         images = dataclasses.replace(images, source=source)
     images = group_images(images if fold is None else fold_images(images), group_by)
-    return images, split_images(images, split_seed, fold)
+    return images, split_images(images, split_seed, fold, holdout=holdout)
 
 
 def _draft(
@@ -185,11 +210,12 @@ def _draft(
     side: int | None,
 ) -> _Draft:
     """Everything that follows from an input size; `side` is that of a square, None for the usual one."""
-    canvas, size = choose_sizes(images, architecture.input_shape[1:], architecture.input_sizes, side)
+    sizes = (images, architecture.input_shape[1:], architecture.input_sizes, side)
+    canvas, size = choose_sizes(*sizes)
     network = build(architecture, images, size, options.seed)
-    head = architecture.head
-    owns = head and any(name.startswith(f"{head}.") for name, _ in network.named_parameters())
-    recipe = chosen_recipe(options, images, split, head if owns else "", size, start)
+    recipe = chosen_recipe(options, images, split, architecture, network, size, start)
+    if recipe.canvas_ratio != 1.0 or recipe.framing != "whole":
+        canvas, size = choose_sizes(*sizes, ratio=recipe.canvas_ratio, framing=recipe.framing)
     if recipe.select is not None:
         TASK.check_selector(recipe.select, images.targets[split.indices("val")])
     _check_steps(network, recipe, images, size, architecture.name, len(split.indices("train")))
@@ -242,29 +268,48 @@ def _job(
     device = choose_device(options.device)
     ranges = value_ranges(source, measured)
     mean, std = channel_statistics(source, measured, ranges)
+    recipe = draft.recipe
     fit_rule = choose_fit((draft.canvas.height, draft.canvas.width), draft.size)
-    preprocessing = Preprocessing(size=draft.size, fit=fit_rule, mean=mean, std=std, value_range=ranges)
+    preprocessing = Preprocessing(
+        size=draft.size, mean=mean, std=std, value_range=ranges,
+        **({"fit": fit_rule} if recipe.window is None else {"fit": "crop", "window": recipe.window}),
+    )  # fmt: skip
+    if recipe.augmentation.pca:
+        axes = _colour_axes(source, measured, preprocessing, options.seed)
+        recipe = dataclasses.replace(
+            recipe, augmentation=dataclasses.replace(recipe.augmentation, pca_axes=axes)
+        )
     preprocessing.to(device)
     return Job(
         network=draft.network,
         architecture=architecture,
         objective=draft.objective,
         task=TASK,
-        recipe=draft.recipe,
+        recipe=recipe,
         plan=Plan(device=str(device), threads=usable_cores()),
         seed=options.seed,
         preprocessing=preprocessing,
         source=source,
         train=split.indices("train"),
         val=split.indices("val"),
-        balanced=balanced(draft.recipe, images, split),
-        make_metric=TASK.make_metric,
-        header=header(architecture, images, split, draft.canvas, preprocessing, draft.objective),
+        balanced=balanced(recipe, images, split),
+        make_metric=TASK.make_metric if len(split.indices("val")) else None,
+        header=header(architecture, images, split, draft.canvas, preprocessing, draft.objective, recipe),
         run=run,
         reporter=reporter,
         checkpoint_seconds=options.checkpoint_seconds,
         checkpoint_steps=options.checkpoint_steps,
+        ranks=ranks_here(),
     )
+
+
+def _colour_axes(
+    source: BatchSource, measured: NDArray[np.int64], preprocessing: Preprocessing, seed: int
+) -> Axes:
+    """The axes of colour of some training images."""
+    chosen = Draws(seed).permutation("colour axes", measured)[:_COLOURS]
+    order = np.array_split(chosen, -(-len(chosen) // _AT_ONCE))
+    return colour_axes(preprocessing.values(batch.images) for batch in source.batches(order))
 
 
 def balanced(recipe: Recipe, images: ImageSet, split: Split) -> NDArray[np.int64] | None:
@@ -287,9 +332,13 @@ def _check_steps(
 ) -> None:
     """Whether every step of a recipe can be taken: its patterns, its optimizers, its smallest batch."""
     check_patterns(network, recipe)
-    for phase in recipe.phases:
+    for index, phase in enumerate(recipe.phases):
         make_optimizers(network, recipe.optimizers, phase)
-    smallest = num_images // -(-num_images // recipe.batch_size) // recipe.accumulate
+        recipe.phase_steps(index, -(-num_images // recipe.batch_size))
+    step, ranks = num_images // -(-num_images // recipe.batch_size), ranks_here()
+    if step < ranks.count:
+        raise ArgumentError(f"a step has {step} images; {ranks.count} processes cannot share them")
+    smallest = step // ranks.count // recipe.accumulate
     run_once(network, (images.channels, *size), name, batch=max(1, smallest), training=True)
 
 
@@ -300,7 +349,9 @@ def header(
     canvas: Canvas,
     preprocessing: Preprocessing,
     objective: Objective,
+    recipe: Recipe,
 ) -> ModelHeader:
+    """What a run's model files will say, but for epoch and scores."""
     return ModelHeader(
         architecture=ArchitectureReference(
             name=architecture.name,
@@ -313,6 +364,7 @@ def header(
         ),
         classes=images.classes,
         canvas=(canvas.height, canvas.width),
+        framing_rule=canvas.framing,
         depth=canvas.depth,
         pages=canvas.pages,
         channel_names=images.channel_names,
@@ -325,6 +377,7 @@ def header(
             rule=split.rule,
             fold=split.fold,
             group_by=images.grouped_by,
+            holdout=recipe.holdout,
         ),
         data=images.source,
         versions=versions(),
@@ -334,11 +387,12 @@ def header(
 def time_plan(job: Job, precision: str) -> PlanChoice:
     """Choose the plan by timing this run's own step on this run's own first batch."""
     draws = Draws(job.seed)
-    ids = np.array_split(epoch_steps(job.train, draws, job.recipe.batch_size)[0], job.recipe.accumulate)
+    first = job.ranks.share(epoch_steps(job.train, draws, job.recipe.batch_size)[0])
+    ids = np.array_split(first, job.recipe.accumulate)
     stored = list(job.source.batches([micro for micro in ids if len(micro)], training=True))
 
     def make_step(network: nn.Module, plan: Plan) -> Any:
-        trial = dataclasses.replace(job, network=network, plan=plan)
+        trial = dataclasses.replace(job, network=network, plan=plan, ranks=ALONE)
         optimizers = make_optimizers(network, job.recipe.optimizers, job.recipe.phases[0])
         set_rates(optimizers, job.recipe, 1e-3)
         network.train()
@@ -367,7 +421,7 @@ def _examined(
     return examine_before_training(images, split.parts, seconds=seconds, progress=reporter.progress)
 
 
-def _announce(job: Job, images: ImageSet, split: Split, choice: PlanChoice, pace: Pace) -> None:
+def _announce(job: Job, images: ImageSet, split: Split, choice: PlanChoice, seconds: float) -> None:
     """Say what will happen, and how long it will take, before it does."""
     note, recipe, size = job.reporter.note, job.recipe, job.preprocessing.size
     for finding in (*images.findings, *split.findings):
@@ -383,10 +437,12 @@ def _announce(job: Job, images: ImageSet, split: Split, choice: PlanChoice, pace
     if images.depth != "uint8":
         stored = f"{images.depth} {stored}"
     if own != (canvas.height, canvas.width):
-        stored = f"{f'{own[1]}x{own[0]}' if own else 'of many sizes'}, scaled to fit {stored}"
+        how = "scaled to fit" if canvas.framing == "whole" else "whose centre is scaled to cover"
+        stored = f"{f'{own[1]}x{own[0]}' if own else 'of many sizes'}, {how} {stored}"
     elif job.preprocessing.fit == "none":
         stored += ", as they are"
-    given = {"none": "", "pad": ", centred on ", "resize": ", resized to "}[job.preprocessing.fit]
+    ways = {"none": "", "pad": ", centred on ", "resize": ", resized to ", "crop": ", of which windows of "}
+    given = ways[job.preprocessing.fit]
     given += f"{size[1]}x{size[0]}" if given else ""
     parameters = sum(p.numel() for p in job.network.parameters())
     note(f"{job.architecture.name}: {parameters:,} parameters; images {stored}{given}")
@@ -396,10 +452,11 @@ def _announce(job: Job, images: ImageSet, split: Split, choice: PlanChoice, pace
     unequal = imbalance(images, split, recipe)
     if unequal:
         note(unequal)
-    note(f"recipe {recipe.name}: {recipe.epochs} epochs{'; ' + recipe.why if recipe.why else ''}")
+    long = "" if recipe.probe is not None else f"{recipe.epochs} epochs"
+    note(f"recipe {recipe.name}: {'; '.join(filter(None, [long, recipe.why]))}")
     note(f"plan: {choice.describe()}")
-    seconds = recipe.epochs * pace.epoch(split)
-    note(f"about {duration(seconds)} of training; run folder {job.run.path}")
+    training = f"about {duration(seconds)} of training; " if recipe.probe is None else ""
+    note(f"{training}run folder {job.run.path}")
 
 
 def _args(job: Job, images: ImageSet, split: Split, choice: PlanChoice, options: Options) -> dict[str, Any]:
@@ -420,6 +477,7 @@ def _args(job: Job, images: ImageSet, split: Split, choice: PlanChoice, options:
             "depth": images.depth,
             "pages": images.pages,
             "canvas": [job.source.canvas.height, job.source.canvas.width],
+            "framing": job.source.canvas.framing,
             "path": job.source.path,
             "cache_mb": options.cache_mb,
         },
@@ -451,7 +509,12 @@ def _args(job: Job, images: ImageSet, split: Split, choice: PlanChoice, options:
 
 
 def machine(plan: Plan) -> dict[str, Any]:
-    return {"device": device_name(torch.device(plan.device)), "cores": usable_cores()}
+    """What a run is computed on."""
+    return {
+        "device": device_name(torch.device(plan.device)),
+        "cores": usable_cores(),
+        "processes": ranks_here().count,
+    }
 
 
 def _remove_if_unused(run: RunFolder) -> None:

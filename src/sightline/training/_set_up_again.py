@@ -6,13 +6,15 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from sightline.base import ArgumentError, DataError
 from sightline.data import ImageSet, Split, open_batches, recorded_split
 from sightline.imaging import Canvas, Preprocessing
-from sightline.machine import Plan, choose_device, usable_cores
+from sightline.machine import Plan, choose_device, ranks_here, usable_cores
 from sightline.records import RunFolder, versions
 from sightline.training._choices import Again, chosen_objective
-from sightline.training._fit import Job
+from sightline.training._job import Job
 from sightline.training._logged import LoggedReporter
 from sightline.training._recipe import Recipe, recipe_from
 from sightline.training._reporter import Reporter
@@ -32,7 +34,8 @@ from sightline.zoo import Architecture, foreign_architecture, get_architecture
 def set_up_again(run_folder: Path, reporter: Reporter, again: Again) -> Setup:
     """A run's set-up from what it recorded; errors as `resume`."""
     run = RunFolder.open(run_folder)
-    log = LoggedReporter(reporter, run)
+    ranks = ranks_here()
+    log = LoggedReporter(reporter, run, writes=ranks.first)
     args = run.read_args()
     recipe = recipe_from(args["recipe"])
     data = args["data"]
@@ -46,6 +49,7 @@ def set_up_again(run_folder: Path, reporter: Reporter, again: Again) -> Setup:
         split_seed=args["split_seed"],
         reporter=log,
         source=data["source"],
+        holdout=recipe.holdout,
     )
     _check_unchanged(run, images, split)
     architecture = _recorded_architecture(args["model"], again.model)
@@ -53,10 +57,15 @@ def set_up_again(run_folder: Path, reporter: Reporter, again: Again) -> Setup:
     plan = _recorded_plan(recorded, again.device, log)
     size = (args["model"]["input_size"][0], args["model"]["input_size"][1])
     preprocessing = Preprocessing(**args["preprocessing"]).to(plan.device)
-    canvas = Canvas(data["canvas"][0], data["canvas"][1], images.channels, images.depth, images.pages)
+    height, width = data["canvas"]
+    framing = data.get("framing", "whole")
+    canvas = Canvas(height, width, images.channels, images.depth, images.pages, framing)
+    if again.epochs is not None and recipe.probe is not None:
+        raise ArgumentError(f"{run_folder} is a linear probe, which has no epochs; leave --epochs out")
     if again.epochs is not None and again.epochs != recipe.epochs:
         recipe = _extended(recipe, again.epochs, run, log)
-        run.write_args(args | {"recipe": recipe.settings()})
+        if ranks.first:
+            run.write_args(args | {"recipe": recipe.settings()})
     objective = chosen_objective(architecture, recipe, images, split)
     job = Job(
         network=plan.place(build(architecture, images, size, args["seed"])),
@@ -71,14 +80,15 @@ def set_up_again(run_folder: Path, reporter: Reporter, again: Again) -> Setup:
         train=split.indices("train"),
         val=split.indices("val"),
         balanced=balanced(recipe, images, split),
-        make_metric=TASK.make_metric,
-        header=header(architecture, images, split, canvas, preprocessing, objective),
+        make_metric=TASK.make_metric if len(split.indices("val")) else None,
+        header=header(architecture, images, split, canvas, preprocessing, objective, recipe),
         run=run,
         reporter=log,
         checkpoint_seconds=again.checkpoint_seconds,
         checkpoint_steps=again.checkpoint_steps,
+        ranks=ranks,
     )
-    if plan.device != recorded.device:
+    if torch.device(plan.device).type != torch.device(recorded.device).type:
         choice = time_plan(job, "auto")
         job = dataclasses.replace(job, plan=choice.plan, network=choice.plan.place(job.network))
         log.note(f"plan: {choice.describe()}")
@@ -124,9 +134,10 @@ def _recorded_plan(recorded: Plan, device: str | None, reporter: Reporter) -> Pl
         except ArgumentError:
             device = "auto"
             reporter.note(f"the run's device {recorded.device} is not here")
-    if device is None or str(choose_device(device)) == recorded.device:
-        return recorded
-    return Plan(device=str(choose_device(device)), threads=usable_cores())
+    chosen = choose_device(recorded.device if device is None else device)
+    if chosen.type == torch.device(recorded.device).type:  # under torchrun, each process has its own
+        return dataclasses.replace(recorded, device=str(chosen))
+    return Plan(device=str(chosen), threads=usable_cores())
 
 
 def _note_differences(args: dict[str, Any], job: Job, reporter: Reporter) -> None:

@@ -28,7 +28,13 @@ class WeightsLoaded:
 
 
 def load_weights(
-    network: nn.Module, state: Mapping[str, Tensor], architecture: Architecture, *, adapt: bool, origin: str
+    network: nn.Module,
+    state: Mapping[str, Tensor],
+    architecture: Architecture,
+    *,
+    adapt: bool,
+    origin: str,
+    taken: Mapping[str, str] | None = None,
 ) -> WeightsLoaded:
     """Load weights by name.
 
@@ -39,15 +45,19 @@ def load_weights(
         adapt: Whether head and stem may stay new where their shape differs (another number of classes or
             channels); otherwise everything must fit.
         origin: Where the weights come from, for messages.
+        taken: Only these modules, by their path in the network and their path in `state`; all else stays as
+            it is. Everything, under the same names, where empty or None.
 
     Raises:
-        ModelFileError: if a name is missing, left over, or of another shape; it names them, and nothing is
-            loaded.
+        ModelFileError: if a module to be taken is not there, or a name is missing, left over, or of another
+            shape; it names them, and nothing is loaded.
     """
     translation = find_translation(architecture.name, state)
     if translation is not None:
         state = translation.rename(state)
     own = network.state_dict()
+    if taken:
+        state = _only(state, taken, origin)
     free = _ends(network, architecture) if adapt else ()
     new: list[str] = []
     missing: list[str] = []
@@ -58,7 +68,7 @@ def load_weights(
             continue  # older files have none; it only counts
         if given is not None and given.shape == tensor.shape:
             continue
-        if free and name.startswith(free):
+        if (free and name.startswith(free)) or (taken and given is None):
             new.append(name)
         elif given is None:
             missing.append(name)
@@ -75,6 +85,17 @@ def load_weights(
     kept = {name: tensor for name, tensor in state.items() if name not in new}
     network.load_state_dict(kept, strict=False)
     return WeightsLoaded(len(kept), tuple(new))
+
+
+def _only(state: Mapping[str, Tensor], taken: Mapping[str, str], origin: str) -> dict[str, Tensor]:
+    """What lies below some modules, under the names it is to have."""
+    chosen: dict[str, Tensor] = {}
+    for own, theirs in taken.items():
+        below = {name: tensor for name, tensor in state.items() if name.startswith(f"{theirs}.")}
+        if not below:
+            raise ModelFileError(f"{origin} has no {theirs}, which {own} is to be taken from")
+        chosen |= {own + name.removeprefix(theirs): tensor for name, tensor in below.items()}
+    return chosen
 
 
 def _ends(network: nn.Module, architecture: Architecture) -> tuple[str, ...]:

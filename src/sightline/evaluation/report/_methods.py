@@ -80,7 +80,8 @@ def _split_sentences(run: Facts) -> Iterable[str]:
     split = run.split
     sizes = [f"{len(split.indices(part)):,}" for part in PARTS]
     if len(split.indices("test")):
-        divided = f"{sizes[0]} for training, {sizes[1]} for validation and {sizes[2]} for testing"
+        val = f"{sizes[1]} for validation" if len(split.indices("val")) else "none for validation"
+        divided = f"{sizes[0]} for training, {val} and {sizes[2]} for testing"
     else:
         divided = f"{sizes[0]} for training and {sizes[1]} for validation, with none for testing"
     yield f"They were divided into {divided}: {split.rule}."
@@ -134,13 +135,39 @@ def _training(runs: Sequence[Facts], series: Series | None) -> Iterable[str]:
         )
     if any(run.args["recipe"] != recipe for run in runs):
         yield "The recipes of the runs differ; what follows is that of the first."
-    yield from _optimisation(runs)
-    yield from _schedules(first)
-    yield from _regularisation(first)
-    yield from _selection(runs)
+    if recipe["probe"]:
+        yield from _probe(runs)
+    else:
+        yield from _optimisation(runs)
+        yield from _schedules(first)
+        yield from _regularisation(first)
+        yield from _selection(runs)
     if seeds := _seeds(runs, series):
         yield seeds
     yield from _machine(runs)
+
+
+def _probe(runs: Sequence[Facts]) -> Iterable[str]:
+    """A head by regression on features of a network that stayed as it was."""
+    recipe = runs[0].args["recipe"]
+    bests = [[row["strength"] for row in run.rows if row.get("best") == "1"] for run in runs]
+    kept = dict.fromkeys(f"{float(best[-1]):g}" for best in bests if best)
+    start = mapping((recipe["phases"] or [{}])[0])["start"]
+    weights = f"All weights of {start}" if start else "All weights"
+    yield (
+        f"{weights} stayed as they were but those of the last layer. It was fitted by L2-penalised logistic "
+        "regression (L-BFGS, scikit-learn) to the training images' features, computed once, without "
+        "augmentation, in 32-bit floating point."
+    )
+    if kept:
+        tried = listed([f"{float(one):g}" for one in mapping(recipe["probe"])["strengths"] or ()])
+        metric = str(recipe["select"] or "accuracy").replace("_", " ")
+        yield (
+            f"Of the strengths {tried} of the penalty, {listed(list(kept))} was kept, for the best {metric} "
+            "on the validation images."
+        )
+    if not is_off(recipe["balance"]):
+        yield _BALANCES["weights"]
 
 
 def _network(run: Facts) -> str:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import dataclasses
 import functools
 import math
-from collections.abc import Mapping
-from typing import Any, Literal
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, Self
 
 import numpy as np
 import torch
@@ -219,3 +219,9 @@ class ClassificationMetric:
         self._logits: list[Tensor] = []
         self._targets: list[Tensor] = []
         self._ids: list[NDArray[np.int64]] = []
+
+    def merge(self, parts: Sequence[Self]) -> None:
+        """Become what gathered all that these did, one after the other."""
+        self._logits = [tensor for part in parts for tensor in part._logits]
+        self._targets = [tensor for part in parts for tensor in part._targets]
+        self._ids = [ids for part in parts for ids in part._ids]
