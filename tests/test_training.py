@@ -252,7 +252,8 @@ FLAGS = {
     "--group-by --folds --repeat --balance --select --symmetry --seed --split-seed --allow-unreadable "
     "--pages --device --precision --output --exist-ok --cache-mb --resume --json",
     "demo": "--output --json",
-    "evaluate": "--against --allow-unreadable --pages --device --batch-size -b --mean --std --classes --json",
+    "evaluate": "--crops --views --with --against --allow-unreadable --pages --device --batch-size -b --mean "
+    "--std --classes --json",
     "predict": "--topk --csv --pages --device --batch-size -b --mean --std --classes --json",
     "models": "--plot --output -o --json",
     "design": "--torch --keras --strict --json",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 from collections.abc import Callable
 from typing import Any
 
@@ -30,6 +31,7 @@ from sightline.views import (
     smoothgrad,
     view,
 )
+from sightline.views._evidence import score
 from small_networks import Does, conv, seq
 
 EVERY: dict[str, Callable[..., View]] = {
@@ -148,7 +150,7 @@ def test_the_network_is_left_as_it_was(how: str, way: str) -> None:
     before = copy.deepcopy(network.state_dict())
     x = random(3, 1, 2, 6, 6)
     given = x.clone()
-    EVERY[how](subject(network, 2, 6, 6), picture(x), target=0, sanity=how != "occlusion")
+    EVERY[how](subject(network, 2, 6, 6), picture(x), target=0, sanity=True)
     after = network.state_dict()
     assert all(torch.equal(before[key], after[key]) for key in before)
     assert all(parameter.grad is None for parameter in network.parameters())
@@ -423,6 +425,26 @@ def test_a_network_that_ends_in_probabilities(ending: str) -> None:
     found = saliency(subject(network, 1, 4, 4), picture(x), target=0)
     assert found.figures["score_is"] == "probability"
     assert found.figures["probability"] == pytest.approx(float(network(x)[0, 0].detach()))
+
+
+@pytest.mark.parametrize("temperature", [0.5, 4.0])
+def test_a_probability_is_that_of_the_models_own_temperature(temperature: float) -> None:
+    """As `predict` has it; and a logit that is divided by more is worth less."""
+
+    class Header:
+        pass
+
+    Header.temperature = temperature  # type: ignore[attr-defined]
+    network, x = ways()["modules"], random(5, 1, 2, 6, 6)
+    made = dataclasses.replace(subject(network, 2, 6, 6), header=Header())  # type: ignore[arg-type]
+    said = score(made, picture(x), 1)
+    told = torch.softmax(network(x) / temperature, 1)[0, 1].item()
+    assert said.probability == pytest.approx(told)
+    assert said.worth == pytest.approx(0.04 * temperature)
+    assert f"temperature, {temperature:.3g}" in said.note
+    # no score of two classes can move faster: the slope of the sigmoid is 1 / 4 at most
+    moved = 1 / (1 + np.exp(-said.worth / temperature)) - 0.5
+    assert 0.0099 < moved <= 0.01
 
 
 @pytest.mark.parametrize("how", EVERY)

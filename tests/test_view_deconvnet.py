@@ -17,11 +17,15 @@ import pytest
 import torch
 import torch.nn.functional as F
 from numpy.testing import assert_array_equal
+from PIL import Image
+from safetensors import safe_open
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from sightline.base import ArgumentError, DataError
 from sightline.blueprint import record
 from sightline.data import ImageSet, open_images
+from sightline.training import train
 from sightline.views import (
     Request,
     Strongest,
@@ -29,6 +33,7 @@ from sightline.views import (
     View,
     deconvnet,
     deconvnet_of_set,
+    open_subject,
     project,
     strongest,
     view,
@@ -36,8 +41,10 @@ from sightline.views import (
 from sightline.views._layers import find_layer
 from sightline.views._pass import up_to
 from sightline.views._project import by_gradient
+from sightline.views._strongest import pictures_of
 from sightline.views._window import Windows, layers_through
 from small_networks import Does, conv, seq
+from toy_runs import one_phase
 
 
 def noise(*shape: int, seed: int = 0) -> Tensor:
@@ -295,6 +302,23 @@ def test_a_gate_is_held_as_it_was() -> None:
 def test_a_clamp_that_does_not_rectify_goes_by_its_gradient() -> None:
     got, sent, weight = through(lambda m, y: y.clamp(min=-100.0))
     torch.testing.assert_close(got, F.conv_transpose2d(sent, weight))
+
+
+def test_a_layer_of_another_kind_may_be_called_as_a_rule() -> None:
+    """`relu` is a convolution, and `mul` a tanh: they go by their own kinds."""
+    one = conv(4, 4, 1)
+    made = through(lambda m, y: m.mul(m.relu(y)), relu=one, mul=nn.Tanh())
+    plain = through(lambda m, y: m.tanh(m.own(y)), own=one, tanh=nn.Tanh())
+    assert_array_equal(made[0], plain[0])
+
+
+def test_what_is_no_number_is_said_and_not_drawn() -> None:
+    network = fresh(lambda: seq(conv(1, 2), nn.ReLU()))
+    with torch.no_grad():
+        network[0].weight[0] = torch.nan  # type: ignore[index]
+    subject = Subject.of(network, (1, 8, 8))
+    with pytest.raises(DataError, match="1: its activation, or what comes back of it, is not finite"):
+        deconvnet(subject, subject.picture("digit:0"), layer="1")
 
 
 def test_what_has_no_rule_is_told() -> None:
@@ -645,6 +669,47 @@ def test_the_nine_projections_are_those_of_each_image_alone(digits40: ImageSet) 
     assert len(made.panels) == 2
 
 
+def test_a_feature_while_it_learned(tmp_path: Path, digits40: ImageSet) -> None:
+    """At each snapshot, the strongest activation of that epoch's own network; nothing of a unit that died."""
+    run, layer = tmp_path / "run", "features.3"
+    train("digits", model="lenet5", recipe=one_phase(2, snapshot_every=1), output=str(run))
+    then = open_subject(str(run / "snapshots" / "epoch-1.safetensors"))
+    index = strongest(then, digits40, [find_layer(then.blueprint, layer)], cache=False)[layer]
+    unit = int(index.order()[0])
+    dead = run / "snapshots" / "epoch-2.safetensors"
+    with safe_open(dead, "pt") as file:
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  -- no mapping
+        about = file.metadata()
+    tensors[f"{layer}.bias"][unit] = -1e3
+    save_file(tensors, dead, about)
+    made = deconvnet_of_set(open_subject(str(run)), digits40, layer=layer, unit=unit)
+    epochs = made.figures["layers"][0]["epochs"]
+    assert [e["epoch"] for e in epochs] == ["epoch 1", "epoch 2"]
+    assert epochs[0]["value"] == pytest.approx(float(index.values[unit, 0]), rel=1e-5)
+    assert epochs[0]["image"] == digits40.names[int(index.images[unit, 0])]
+    x = pictures_of(then, digits40, index.images[unit, :1])[0].x
+    expected = project(then.network, x, layer, [(unit, *index.places[unit, 0].tolist())]).pixels[0]
+    found = made.arrays[f"{layer}.{unit}.epochs.projections"]
+    np.testing.assert_allclose(found[0], expected, atol=1e-6)
+    assert (epochs[1]["image"], epochs[1]["value"] < -900, found[1].any()) == (None, True, False)
+    assert made.panels[-1].title == f"unit {unit} of {layer} while it learned"
+    assert "while it learned" in made.notes[-1]
+    kept = deconvnet_of_set(then, digits40, layer=layer, unit=unit)  # beside a snapshot lie no snapshots
+    assert "epochs" not in kept.figures["layers"][0]
+
+
+def test_a_folder_of_images_alone_is_a_set(tmp_path: Path) -> None:
+    pixels = open_images("digits").pixels
+    assert pixels is not None
+    for k in range(12):
+        Image.fromarray(pixels[k, 0]).save(tmp_path / f"{k:02d}.png")
+    made = view("deconvnet", small(), Request(image=str(tmp_path), layer=":relu#2", unit=0))
+    first = open_images("digits").subset(np.arange(12))
+    expected = deconvnet_of_set(small(), first, layer=":relu#2", unit=0)
+    for name in ("values", "images", "places"):
+        assert_array_equal(made.arrays[f":relu#2.0.{name}"], expected.arrays[f":relu#2.0.{name}"])
+
+
 def test_a_patch_is_the_image_in_the_window(digits40: ImageSet) -> None:
     """Of the first layer, 3x3 pixels about the unit; beyond the image, flat grey."""
     subject = small()
@@ -708,12 +773,14 @@ def test_without_a_layer_all_are_on_one_page(digits40: ImageSet, tmp_path: Path)
 
 
 def test_layers_through_a_deep_network_are_its_stages() -> None:
-    from sightline.views import open_subject
-
     subject = open_subject("resnet20")
     assert [n.id for n in layers_through(subject)] == [
         "relu", "layer1.2.relu#2", "layer2.2.relu#2", "layer3.2.relu#2",
     ]  # fmt: skip
+    ends = {"vgg11": ("features.1", "features.19"), "vgg16": ("features.4", "features.30")}
+    for name, (first, last) in ends.items():  # eight convolutions; five stages
+        through = [n.id for n in layers_through(open_subject(name))]
+        assert (through[0], through[-1], len(through)) == (first, last, 5)
     deep = Subject.of(fresh(lambda: seq(*[seq(conv(), nn.ReLU()) for _ in range(17)])), (3, 16, 16))
     assert [n.id for n in layers_through(deep)] == ["0.1", "4.1", "8.1", "12.1", "16.1"]
 

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from PIL import Image
 from torch import Tensor, nn
 
 from conftest import MakeFolder
@@ -90,6 +91,8 @@ def test_the_vote_of_neighbours_by_hand() -> None:
     votes = np.array([[1, 2, 3], [2, 0, 4], [3, 0, 1], [4, 2, 0], [3, 2, 0]])
     # 0: classes 0 1 1; 1: classes 1 0 2, the closest; 2: 1 0 0; 3: 2 1 0, the closest; 4: 1 1 0
     assert majority(votes, targets, 3).tolist() == [1, 1, 0, 2, 1]
+    # 0 1 1 2 0: two of 0 and two of 1, and the closest is of 0, though both of 1 come before its second
+    assert majority(np.array([[0, 2, 3, 4, 1]]), targets, 3).tolist() == [0]
 
 
 def test_how_far_classes_are_apart_against_scikit_learn() -> None:
@@ -117,7 +120,7 @@ def test_images_of_a_class_each_say_nothing_of_classes() -> None:
     found = separation(points(10), np.arange(10), 10, which)
     assert (found.accuracy, found.silhouette) == (None, None)
     alone = separation(points(10), np.zeros(10, np.int64), 1, which)
-    assert (alone.accuracy, alone.silhouette) == (1.0, None)
+    assert (alone.accuracy, alone.silhouette) == (None, None)
 
 
 def test_the_map_of_neighbours_keeps_groups_together_and_is_repeated() -> None:
@@ -304,6 +307,49 @@ def test_many_classes_are_not_told_apart_by_colour(make_folder: MakeFolder) -> N
     assert seen.figures["neighbour_accuracy"] is None
     assert "no class has two images" in " ".join(seen.notes)
     assert seen.panels[-1].title == "the images that are closest to their neighbours"
+
+
+def test_a_folder_of_images_alone_is_a_set_without_classes(make_folder: MakeFolder, tmp_path: Path) -> None:
+    """The same images in a class folder give the same features; no class is spoken of."""
+    folder = make_folder({"x": (3, 8)})
+    subject = Subject.of(network(), (1, 8, 8))
+    alone = view("embedding", subject, Request(image=str(folder / "x")))
+    within = view("embedding", subject, Request(image=str(folder)))
+    assert alone.arrays["names"].tolist() == [Path(n).name for n in within.arrays["names"]]
+    np.testing.assert_array_equal(alone.arrays["features"], within.arrays["features"])
+    assert alone.figures["neighbour_accuracy"] is None
+    assert alone.notes[1] == "the images have no classes: whether neighbours share one cannot be said"
+    assert within.notes[1] == "all images are of one class: neighbours cannot tell it from another"
+    assert "orange" not in alone.panels[-1].caption
+    assert alone.title == "8 images of x by their last features, Sequential"
+    assert alone.save(tmp_path / "e.png").stat().st_size > 5000
+    name = alone.arrays["names"][2]
+    (row,) = view("embedding", subject, Request(image=str(folder / "x"), target=str(name))).figures["rows"]
+    assert (row["image"], row["class"]) == (name, "")
+
+
+def test_what_is_wrong_with_a_folder_of_images_alone(tmp_path: Path) -> None:
+    subject = Subject.of(network(), (1, 8, 8))
+    Image.new("L", (8, 8)).save(tmp_path / "a.png")
+    Image.fromarray(np.zeros((8, 8), np.uint16)).save(tmp_path / "b.png")
+    with pytest.raises(DataError, match=r"b.png is uint16 of 1 channels, a.png uint8 of 1; keep one kind"):
+        view("embedding", subject, Request(image=str(tmp_path)))
+    (tmp_path / "b.png").write_text("no image")
+    with pytest.raises(DataError, match=r"/b.png: not an image"):
+        view("embedding", subject, Request(image=str(tmp_path)))
+    (tmp_path / "b.png").unlink()
+    (tmp_path / "deeper").mkdir()  # a folder that has folders is one of classes
+    Image.new("L", (8, 8)).save(tmp_path / "deeper" / "c.png")
+    with pytest.raises(DataError, match="lies in no class folder"):
+        view("embedding", subject, Request(image=str(tmp_path)))
+
+
+def test_features_of_one_value_have_a_map_too() -> None:
+    net = seq(nn.Flatten(), nn.Linear(64, 1), nn.Linear(1, 3)).eval()
+    for count in (4, 20):
+        seen = embedding(Subject.of(net, (1, 8, 8)), digits_set(count))
+        assert seen.arrays["tsne"].shape == seen.arrays["pca"].shape == (count, 2)
+        assert not seen.arrays["pca"][:, 1].any()
 
 
 def test_bad_input(make_folder: MakeFolder) -> None:

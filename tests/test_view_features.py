@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from PIL import Image
 from torch import Tensor, nn
 
-from sightline.base import ArgumentError
+from sightline.base import ArgumentError, DataError
 from sightline.data import open_images
 from sightline.views import Request, Subject, features, view
 from sightline.views import _search as search_module
@@ -184,6 +185,27 @@ def test_a_unit_that_is_silent_for_grey_is_woken() -> None:
     assert told["reached"] > 0.1
 
 
+def test_a_layer_called_relu_of_another_kind_is_run_as_it_is() -> None:
+    """A leaky ReLU called `relu` gives negative values, which a ReLU in its place would not."""
+
+    def values(name: str) -> list[float]:
+        torch.manual_seed(0)
+        network = Does(
+            lambda m, x: m.b(getattr(m, name)(m.a(x))), a=nn.Conv2d(1, 2, 3), b=nn.Conv2d(2, 1, 3),
+            **{name: nn.LeakyReLU(0.5)},
+        )  # fmt: skip
+        seen = features(Subject.of(network.eval(), (1, 8, 8)), layer="b", unit=0, steps=12, moves=None)
+        found: list[float] = seen.arrays["path"].flatten().tolist()
+        return found
+
+    assert values("relu") == values("act")
+
+
+def test_a_value_that_is_no_number_is_said() -> None:
+    with pytest.raises(DataError, match="its mean over the map is not finite"):
+        features(linear_subject(gabor() * math.nan), layer="0", unit=0, steps=2)
+
+
 def test_a_unit_that_never_fires_is_a_finding() -> None:
     subject = linear_subject(gabor(), bias=-1e4)
     seen = features(subject, layer="1", unit=0, steps=5)
@@ -264,6 +286,19 @@ def test_the_images_of_a_set_that_excite_most_against_brute_force(what: dict[str
     assert seen.figures["values"][0]["set"] == pytest.approx(float(values[:, 0].max()), rel=1e-5)
 
 
+def test_images_without_classes_are_called_by_their_files(tmp_path: Path) -> None:
+    pixels = open_images("digits").pixels
+    assert pixels is not None
+    for k in range(4):
+        Image.fromarray(pixels[k, 0]).save(tmp_path / f"{k}.png")
+    request = Request(image=str(tmp_path), target="c4", steps=2)
+    seen = view("features", small(), request)
+    with torch.no_grad():
+        logits = small().network(torch.from_numpy(pixels[:4].astype(np.float32)) / 255)[:, 4]
+    assert seen.arrays["set_ids"][0].tolist() == logits.argsort(descending=True).tolist()
+    assert seen.panels[-1].title == "of the set"
+
+
 def written(forward: Callable[[Any, Tensor], Tensor]) -> Subject:
     torch.manual_seed(1)
     first, second = nn.Conv2d(1, 4, 3, padding=1), nn.Conv2d(4, 4, 3, padding=1)
@@ -331,7 +366,7 @@ def test_it_is_found_by_name_and_written(tmp_path: Path) -> None:
         ({"layer": "9"}, "--layer 9: Sequential has no such layer"),
         ({"layer": "3", "unit": 5}, "--unit 5: 3 has units 0 to 4"),
         ({"layer": "6", "unit": 10}, "--unit 10: 6 has units 0 to 9"),
-        ({"layer": "3", "unit": 0, "at": (4, 0)}, "--at 4,0: 3 has maps of 4x4"),
+        ({"layer": "3", "unit": 0, "at": (4, 0)}, "--at 4,0: the maps of 3 are 4x4: rows 0 to 3"),
         ({"layer": "6", "unit": 0, "at": (0, 0)}, "--at 0,0: 6 has no maps"),
         ({"target": "c11"}, "--target c11: no such class"),
         ({"target": "c1", "layer": "3"}, "--target is a class; it goes without --layer"),

@@ -12,7 +12,7 @@ import torch
 from numpy.testing import assert_allclose, assert_array_equal
 from torch import Tensor, nn
 
-from sightline.base import ArgumentError
+from sightline.base import ArgumentError, DataError
 from sightline.views import Request, Subject, View, effective_weights, field, view
 from sightline.views._field import quantile_width
 from sightline.views._window import FRAME, Window, outlined
@@ -187,6 +187,15 @@ def test_a_unit_that_does_not_fire_is_a_finding() -> None:
     assert "nothing to see" in made.panels[1].caption
     assert (made.panels[1].pixels == 128).all()  # the image, and no colour
     assert field(subject, picture_of(subject), layer="1", unit=0).findings == ()
+
+
+def test_a_gradient_that_is_no_number_is_said() -> None:
+    network = ones(conv(1, 2))
+    with torch.no_grad():
+        network[0].weight[1, 0, 0, 0] = torch.nan  # type: ignore[index]
+    subject = subject_of(network)
+    with pytest.raises(DataError, match="0: its gradient on the pixels is not finite"):
+        field(subject, picture_of(subject), layer="0")
 
 
 def test_the_network_is_left_as_it_was() -> None:

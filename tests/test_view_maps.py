@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from sightline.base import ArgumentError, DataError
 from sightline.views import Picture, Subject, View, maps, open_subject, softmax
 from sightline.views._maps import stages, strip
+from sightline.views._softmax import answer, logits_of
 from small_networks import Does, seq
 
 
@@ -143,6 +144,17 @@ def test_other_bad_input() -> None:
     five = Subject.of(nn.Conv2d(5, 1, 1), (5, 4, 4))
     with pytest.raises(DataError, match="channels"):
         maps(five, five.picture(np.zeros((4, 4, 3), np.uint8)))
+
+
+def test_the_answer_of_a_network_that_ends_in_probabilities_is_its_own() -> None:
+    """Shares of 0.25 and 0.75 are 25 % and 75 %, not the softmax of these."""
+    network = seq(says(math.log(1.0), math.log(3.0)).network, nn.Softmax(1))
+    made = Subject.of(network.eval(), (1, 4, 4), name="net")
+    given = logits_of(made, picture(FOUR))
+    assert given == pytest.approx([0.25, 0.75])
+    same = answer(says(math.log(0.25), math.log(0.75)), np.log(given), 400)
+    named = dataclasses.replace(made, classes=("class a", "class b"))
+    assert np.array_equal(answer(named, given, 400).pixels, same.pixels)
 
 
 # ---- softmax

@@ -249,6 +249,47 @@ def test_it_is_the_networks_own_value(data: st.DataObject) -> None:
     )
 
 
+def test_a_transposed_convolution_by_hand() -> None:
+    """Kernel 1 2 / 3 4, stride 2, on 4x4: row 2, column 5 is of input 1,2 alone, 6 by its upper right, 2;
+    with stride 1, row 1, column 1 is 0*4 + 1*3 + 4*2 + 5*1 = 16, by the kernel turned half round."""
+    layer = nn.ConvTranspose2d(1, 1, 2, stride=2)
+    layer.weight.data = torch.tensor([[[[1.0, 2.0], [3.0, 4.0]]]])
+    assert layer.bias is not None
+    layer.bias.data.fill_(0.5)
+    view = look(seq(layer), layer="0", at=(2, 5))
+    assert (view.figures["sum"], view.figures["value"], view.figures["network"]) == (12, 12.5, 12.5)
+    assert view.arrays["kernel"].tolist() == [[[4, 3], [2, 1]]]
+    assert view.arrays["patch"].tolist() == [[[0, 0], [6, 0]]]  # zeros between the values of the input
+    assert "turned half round" in view.notes[1]
+    close = nn.ConvTranspose2d(1, 1, 2, bias=False)
+    close.weight.data = layer.weight.data
+    view = look(seq(close), layer="0", at=(1, 1))
+    assert view.arrays["products"].tolist() == [[[0, 3], [8, 5]]]
+    assert view.figures["value"] == 16
+    function = Does(lambda m, x: F.conv_transpose2d(x, m.a.weight, stride=2, padding=1), a=layer)
+    view = look(function, layer=":conv_transpose2d", at=(1, 4), moving=True)  # padding 1 moves all by one
+    assert view.figures["value"] == 12
+    assert len(view.frames) == 6
+
+
+@settings(deadline=None, max_examples=25)
+@given(st.data())
+def test_a_transposed_convolution_is_the_networks_own_value(data: st.DataObject) -> None:
+    """Strides, padding beyond the kernel, dilation, groups, output padding; as layer and as function."""
+    torch.manual_seed(0)
+    groups, stride = data.draw(st.integers(1, 2)), data.draw(st.integers(1, 3))
+    layer = nn.ConvTranspose2d(
+        2 * groups, 3 * groups, (data.draw(st.integers(1, 3)), 2), stride=stride,
+        padding=(data.draw(st.integers(0, 2)), 0), dilation=data.draw(st.integers(1, 2)), groups=groups,
+        output_padding=data.draw(st.integers(0, stride - 1)), bias=data.draw(st.booleans()),
+    )  # fmt: skip
+    x = torch.randn(1, 2 * groups, 5, 4)
+    own = layer(x)[0].detach()
+    unit, row, column = (data.draw(st.integers(0, n - 1)) for n in own.shape)
+    value = look(seq(layer), x, layer="0", unit=unit, at=(row, column), moving=True).figures["value"]
+    assert value == pytest.approx(float(own[unit, row, column]), rel=1e-4, abs=1e-5)
+
+
 @settings(deadline=None, max_examples=25)
 @given(st.data())
 def test_pooling_is_the_networks_own_value(data: st.DataObject) -> None:
@@ -315,6 +356,14 @@ def test_a_layer_that_does_otherwise_is_an_error(monkeypatch: pytest.MonkeyPatch
         look(conv([[1.0, 1.0], [1.0, 1.0]]))
 
 
+def test_the_frame_on_the_image_is_what_the_value_sees() -> None:
+    """3x3 at a corner with padding 1: 2x2 of it in the image; a linear layer sees all."""
+    view = look(conv([[1.0] * 3] * 3, padding=1), at=(0, 0))
+    assert view.panels[0].caption == "the frame is all it sees: 3 x 3 pixels, 2 x 2 of them in the image"
+    view = look(seq(nn.Flatten(), nn.Linear(16, 2)), layer="1")
+    assert view.panels[0].caption == "the frame is all it sees: 4 x 4 pixels"
+
+
 def test_a_unit_that_never_fires() -> None:
     """It is said, and its least bad place shown."""
     view = look(seq(conv([[-1.0]], -1.0), nn.ReLU()))
@@ -354,8 +403,9 @@ def test_the_window_slides_over_the_row(tmp_path: Path) -> None:
         ({"layer": "features"}, "no such layer"),
         ({"layer": "1"}, "1 is relu; what is shown is one value of a convolution"),
         ({"unit": 1}, "--unit 1: 0 has units 0 to 0"),
-        ({"at": (3, 0)}, "--at 3,0: the maps of 0 have rows 0 to 2 and columns 0 to 3"),
+        ({"at": (3, 0)}, "--at 3,0: the maps of 0 are 3x4: rows 0 to 2, columns 0 to 3"),
         ({"at": (0, 4)}, "columns 0 to 3"),
+        ({"at": (-1, 0)}, "--at -1,0: the maps of 0 are 3x4"),
         ({"layer": "conv2"}, "convolutions conv1 to conv1"),
     ],
 )
@@ -367,8 +417,8 @@ def test_bad_input(options: dict[str, Any], said: str) -> None:
 def test_networks_it_cannot_show() -> None:
     with pytest.raises(ArgumentError, match="no convolution to look at"):
         look(seq(nn.Flatten(), nn.Linear(16, 2)))
-    with pytest.raises(ArgumentError, match="conv_transpose2d"):
-        look(seq(nn.ConvTranspose2d(1, 1, 2)), layer="0")
+    with pytest.raises(DataError, match="not finite"):
+        look(seq(nn.ConvTranspose2d(1, 1, 2)), FOUR * float("nan"), layer="0")
     broken = conv([[1.0]])
     broken.weight.data.fill_(float("nan"))
     with pytest.raises(DataError, match="not finite"):

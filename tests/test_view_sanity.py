@@ -22,6 +22,7 @@ from sightline.views._sanity import (
     block_means,
     blurred,
     cascade,
+    copied,
     curve,
     randomise,
     rank_correlation,
@@ -103,30 +104,92 @@ def test_the_network_is_left_and_the_copy_is_random(trained: Subject) -> None:
 
     def explain(network: nn.Module) -> np.ndarray:
         seen.append({key: value.clone() for key, value in network.state_dict().items()})
-        return np.zeros((2, 2))
+        return np.eye(2)
 
-    found, total = cascade(trained, explain, seed=0)
+    x = digit(0).x
+    found, total = cascade(trained, copied(trained, x), explain, seed=0)
     assert total == 6
-    assert [(layer, count) for layer, count, _ in found] == [
-        ("11", 1),
-        ("8", 2),
-        ("6", 3),
-        ("4", 4),
-        ("0", 6),
-    ]
+    assert [(layer, count) for layer, count, _ in found] == [("11", 1), ("8", 2), ("6", 3), ("0", 6)]
     assert all(torch.equal(before[key], value) for key, value in trained.network.state_dict().items())
     changed = [{key for key in before if not torch.equal(before[key], state[key])} for state in seen]
     for (_, count, _), keys in zip(found, changed, strict=True):
         top = ["11", "8", "6", "4", "2", "0"][:count]
         assert keys == {f"{layer}.{kind}" for layer in top for kind in ("weight", "bias")}
-    again, _ = cascade(
-        trained, lambda n: n.get_parameter("0.weight").detach().numpy()[0, 0].astype(float), seed=0
-    )
-    other, _ = cascade(
-        trained, lambda n: n.get_parameter("0.weight").detach().numpy()[0, 0].astype(float), seed=1
+    again, other = (
+        cascade(
+            trained,
+            copied(trained, x),
+            lambda n: n.get_parameter("0.weight").detach().numpy()[0, 0].astype(float),
+            seed=seed,
+        )[0]
+        for seed in (0, 1)
     )
     assert np.array_equal(again[-1][2], seen[-1]["0.weight"][0, 0].numpy().astype(float))
     assert not np.array_equal(again[-1][2], other[-1][2])
+
+
+def test_a_class_that_random_weights_silence_is_drawn_again() -> None:
+    """Half of all random weights stop the score at its ReLU: a flat map tells nothing and does not count."""
+    network = seq(
+        conv(1, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(3, 2, False), nn.ReLU()
+    )
+    with torch.no_grad():
+        network[4].weight.fill_(1.0)
+    made, shown = subject(network, 1, 8, 8), picture(random(4, 1, 1, 8, 8).float())
+    silent = 0
+    for seed in range(8):
+        copy_ = copied(made, shown.x)
+        randomise(copy_[4], torch.Generator().manual_seed(seed))  # type: ignore[index]
+        with torch.no_grad():
+            silent += float(copy_(shown.x)[0, 0]) == 0
+        found = saliency(made, shown, target=0, sanity=True, seed=seed).figures["sanity"]
+        assert not any(depth["flat"] for depth in found["depths"])
+    assert silent > 0
+
+
+def test_nothing_is_told_where_every_map_is_flat(trained: Subject) -> None:
+    shown = digit(3)
+    edges = np.arange(64.0).reshape(8, 8)
+    view, said = saliency(trained, shown), score(trained, shown, None)
+    told = with_sanity(view, trained, shown, said, lambda network: 0 * edges, edges)
+    assert told.figures["sanity"]["similarity"] is None
+    assert not told.figures["sanity"]["changes_with_weights"]
+    assert not told.figures["sanity"]["passes"]
+    assert any("tells nothing" in finding.what for finding in told.findings)
+    assert any("flat with each of them" in note for note in told.notes)
+
+
+def refuses(self: object, x: torch.Tensor) -> torch.Tensor:
+    y = self.inner(x)  # type: ignore[attr-defined]
+    return self.last(y.view(len(y), -1))  # type: ignore[attr-defined,no-any-return]
+
+
+def test_the_copy_answers_as_the_network_does(trained: Subject) -> None:
+    """Stored with channels last, or, of a network whose `view` takes none such, as it was."""
+    shown = digit(3)
+    quick = copied(trained, shown.x)
+    assert quick.get_parameter("2.weight").is_contiguous(memory_format=torch.channels_last)
+    assert trained.network.get_parameter("2.weight").is_contiguous()
+    with torch.no_grad():
+        np.testing.assert_allclose(quick(shown.x), trained.network(shown.x), rtol=1e-4, atol=1e-4)
+    made = subject(Does(refuses, inner=seq(conv(1, 3), conv(3, 4)), last=nn.Linear(256, 2)), 1, 8, 8)
+    plain = copied(made, shown.x)
+    assert plain.get_parameter("inner.1.weight").is_contiguous()
+    assert torch.equal(plain(shown.x), made.network(shown.x))
+
+
+@pytest.mark.parametrize("rough", [False, True])
+def test_a_rough_map_is_compared_with_one_as_rough(trained: Subject, rough: bool) -> None:
+    shown = digit(3)
+    order = np.arange(64.0).reshape(8, 8)
+    view, said = saliency(trained, shown), score(trained, shown, None)
+
+    def explain(network: nn.Module) -> np.ndarray:
+        return order[::2, ::2] if rough else order
+
+    told = with_sanity(view, trained, shown, said, explain, order, rough=rough)
+    assert told.figures["sanity"]["similarity"] == 1
+    assert told.panels[-1].pixels.shape[:2] == explain(trained.network).shape
 
 
 def test_random_weights_are_as_large_as_those_they_replace() -> None:
@@ -195,7 +258,7 @@ def linear_in_blocks() -> tuple[Subject, Picture, np.ndarray]:
 
 def test_deletion_in_the_order_of_the_map_by_formula() -> None:
     made, shown, worth = linear_in_blocks()
-    found = curve(made, shown, 0, worth, "deletion", seed=0)
+    found = curve(made, made.network, shown, 0, worth, "deletion", seed=0)
     falling = np.sort(worth.ravel())[::-1]
     counts = [round(k * worth.size / LEVELS) for k in range(LEVELS + 1)]
     told = [1 - falling[:count].sum() for count in counts]
@@ -205,7 +268,7 @@ def test_deletion_in_the_order_of_the_map_by_formula() -> None:
     np.testing.assert_allclose(found.random[:, -1], 0, atol=1e-12)
     assert found.better
     assert found.beaten == ORDERS
-    worst = curve(made, shown, 0, -worth, "deletion", seed=0)
+    worst = curve(made, made.network, shown, 0, -worth, "deletion", seed=0)
     assert worst.beaten == 0
     assert not worst.better
 
@@ -215,7 +278,7 @@ def test_insertion_goes_from_blurred_to_whole() -> None:
     x = random(1, 1, 1, BLOCKS, BLOCKS).abs()
     x = x / (x[0, 0].numpy() * worth).sum()
     shown = picture(x)
-    found = curve(made, shown, 0, worth * x[0, 0].numpy(), "insertion", seed=0)
+    found = curve(made, made.network, shown, 0, worth * x[0, 0].numpy(), "insertion", seed=0)
     start = float((blurred(x)[0, 0].numpy() * worth).sum())
     assert found.points[0] == pytest.approx(start)
     assert found.points[-1] == pytest.approx(1)
@@ -224,8 +287,8 @@ def test_insertion_goes_from_blurred_to_whole() -> None:
 def test_an_order_of_chance_is_no_better() -> None:
     made, shown, worth = linear_in_blocks()
     found = [
-        curve(made, shown, 0, np.random.default_rng(seed).random(worth.shape), "deletion", seed=seed).better
-        for seed in range(10)
+        curve(made, made.network, shown, 0, order.random(worth.shape), "deletion", seed=seed).better
+        for seed, order in enumerate(map(np.random.default_rng, range(10)))
     ]
     assert sum(found) <= 2
 
@@ -235,6 +298,7 @@ def test_what_changes_nothing_is_no_better() -> None:
     assert not flat.better
     little = Curve(what="insertion", points=np.full(5, 0.309), random=np.full((4, 5), 0.3))
     assert little.beaten == 4
+    assert "ahead of 4 of 4 by less than 0.01 in the mean: no better than random" in little.line
     assert not little.better  # by less than 0.01
     assert area(np.array([1.0, 1, 0])) == 0.75
 
@@ -267,6 +331,6 @@ def test_what_cannot_be_checked_is_told() -> None:
 def test_curves_and_depths_are_on_the_page(trained: Subject) -> None:
     found = saliency(trained, digit(5), sanity=True)
     titles = [panel.title for panel in found.panels]
-    assert sum(title.startswith("random: ") for title in titles) == 5
+    assert sum(title.startswith("random: ") for title in titles) == 4
     assert found.arrays["deletion"].shape == (ORDERS + 1, LEVELS + 1)
     assert any("sanity 2" in note and f"of {ORDERS}" in note for note in found.notes)

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sightline.base import ArgumentError
+from sightline.base import ArgumentError, DataError
 from sightline.imaging import Preprocessing
 from sightline.views import Request, Subject, shift, view
 from sightline.views._movements import families, sampled, wide_input
@@ -183,6 +183,19 @@ def test_a_network_that_gives_only_zeros_is_a_finding() -> None:
     assert [f.level for f in seen.findings] == ["warning"]
     assert all(math.isnan(e) for e in errors(seen, "1"))
     assert seen.to_dict()["curves"]["shift"]["error"]["1"][0] is None
+
+
+def test_what_is_no_number_is_not_called_silent() -> None:
+    broken = subject(around(1, 2), nn.ReLU())
+    with torch.no_grad():
+        broken.network[0].weight.fill_(math.nan)  # type: ignore[index,union-attr,operator]
+    with pytest.raises(DataError, match="its values are not finite"):
+        shift(broken, noise(), layer="1")
+
+
+def test_a_class_of_a_network_without_classes_is_refused() -> None:
+    with pytest.raises(ArgumentError, match="--target 1: Sequential gives no logits of classes"):
+        shift(subject(around(1, 2), nn.ReLU()), noise(), target=1)
 
 
 def _written(forward: Any) -> Subject:

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from sightline.base import ArgumentError
 from sightline.cli._console import handled, make_reporter, print_json
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from sightline.evaluation import ClassificationScores, Comparison, Evaluation
+    from sightline.evaluation import ClassificationScores, Comparison, Ensemble, Evaluation
 
 _MOST_CLASSES = 12
 """Of a confusion that is shown whole."""
@@ -29,6 +30,16 @@ _MISTAKES = 5
 def evaluate(
     model: Annotated[str, typer.Argument(help="A run folder, a model file, NAME@FILE or NAME@public.")],
     data: Annotated[str | None, typer.Argument(help="Images to judge on. Default: the run's own.")] = None,
+    crops: Annotated[
+        str, typer.Option(help="What is shown of each image: 1, as trained; 10, AlexNet's; dense, VGG's.")
+    ] = "1",
+    views: Annotated[
+        bool, typer.Option("--views", help="Score test-time views too, on a line of their own.")
+    ] = False,
+    together: Annotated[
+        list[str] | None,
+        typer.Option("--with", help="Another model: their mean probabilities are judged. Repeatable."),
+    ] = None,
     against: Annotated[
         str | None, typer.Option(help="Another model: which is better on the same images?")
     ] = None,
@@ -51,29 +62,31 @@ def evaluate(
     json: Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")] = False,
 ) -> None:
     """Judge a trained network: on the test images if there are any, else on the validation images."""
-    from sightline.base import ArgumentError
-    from sightline.evaluation import Comparison, compare
+    from sightline.evaluation import Comparison, Ensemble, compare, evaluate_ensemble
     from sightline.evaluation import evaluate as evaluate_model
-    from sightline.inference import read_belongings
+    from sightline.inference import check_crops, read_belongings
 
     reporter = make_reporter()
+    belongings = read_belongings(mean, std, classes)
     settings: dict[str, Any] = {
         "allow_unreadable": allow_unreadable,
         "device": device,
         "batch_size": batch_size,
+        "crops": check_crops(crops),
         "progress": reporter.progress,
     }
-    result: Evaluation | Comparison
-    belongings = read_belongings(mean, std, classes)
-    if against is None:
-        result = evaluate_model(model, data, pages=pages, belongings=belongings, **settings)
-    elif pages is not None:
-        raise ArgumentError("--pages is of one model; --against compares two, on images read as the first's")
-    elif belongings.given:
-        raise ArgumentError("--mean, --std and --classes are of one model; --against compares two")
-    else:
+    result: Evaluation | Comparison | Ensemble
+    if against is not None:
+        _check_against(pages, views, together, belongings.given)
         result = compare(model, against, data, **settings)
-    for finding in result.findings:
+    elif together:
+        if views:
+            raise ArgumentError("--views is of one model; --with judges several")
+        settings |= {"pages": pages, "belongings": belongings}
+        result = evaluate_ensemble(model, together, data, **settings)
+    else:
+        result = evaluate_model(model, data, pages=pages, belongings=belongings, views=views, **settings)
+    for finding in (result.whole if isinstance(result, Ensemble) else result).findings:
         if finding.level != "info":
             reporter.note(f"{finding.level}: {finding.line()}")
     if json:
@@ -81,14 +94,32 @@ def evaluate(
     elif isinstance(result, Comparison):
         _show(result.first)
         _show_comparison(result)
+    elif isinstance(result, Ensemble):
+        _show_ensemble(result)
     else:
         _show(result)
+
+
+def _check_against(pages: str | None, views: bool, together: list[str] | None, belongings: bool) -> None:
+    """What goes with one model alone, or with several as one."""
+    if pages is not None:
+        raise ArgumentError("--pages is of one model; --against compares two, on images read as the first's")
+    if views:
+        raise ArgumentError("--views is of one model; --against compares two")
+    if together:
+        raise ArgumentError("--with judges models as one, --against compares two; give one of them")
+    if belongings:
+        raise ArgumentError("--mean, --std and --classes are of one model; --against compares two")
 
 
 def _show(result: Evaluation) -> None:
     """The scores, each class, what is taken for what, the surest mistakes."""
     print(result.describe())
     print(_score_line(result.scores))
+    print(f"protocol: {result.protocol}")
+    if result.views is not None:
+        print(f"with test-time views, not in the score: {result.views.describe()}")
+    _show_published(result)
     _show_classes(result)
     _show_confusion(result.images.classes, result.scores.confusion)
     mistakes = result.mistakes(_MISTAKES)
@@ -96,6 +127,27 @@ def _show(result: Evaluation) -> None:
         print(f"the {len(mistakes)} most confident mistakes")
     for one in mistakes:
         print(f"{100 * one.probability:6.1f} % {one.predicted}, but is {one.true}: {one.path}")
+
+
+def _show_published(result: Evaluation) -> None:
+    """What others measured, beside ours; nobody says that both are of the same images."""
+    if not result.published:
+        return
+    from sightline.evaluation import published_line
+
+    top1, top5 = 100 * result.scores.top1, 100 * result.scores.top5
+    n = result.scores.n
+    print(f"ours: top-1 {top1:.2f} %, top-5 {top5:.2f} % on these {n:,} images, which need not be the same")
+    for one in result.published:
+        print(f"published: {published_line(one)}")
+
+
+def _show_ensemble(result: Ensemble) -> None:
+    """The ensemble as one network is shown, its members, and what it gains on the first."""
+    _show(result.whole)
+    for name, one in zip(result.names, result.members, strict=True):
+        print(f"{name} alone: {one.describe()}, top-5 {100 * one.scores.top5:.2f} %")
+    print(result.against_first.describe())
 
 
 def _score_line(scores: ClassificationScores) -> str:

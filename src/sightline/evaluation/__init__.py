@@ -9,10 +9,14 @@ if TYPE_CHECKING:
     from sightline.evaluation._compare import Comparison as Comparison
     from sightline.evaluation._compare import compare as compare
     from sightline.evaluation._compare import compare_answers as compare_answers
+    from sightline.evaluation._ensemble import Ensemble as Ensemble
+    from sightline.evaluation._ensemble import combine as combine
+    from sightline.evaluation._ensemble import evaluate_ensemble as evaluate_ensemble
     from sightline.evaluation._evaluate import evaluate as evaluate
     from sightline.evaluation._evaluate import judged_images as judged_images
     from sightline.evaluation._evaluation import Evaluation as Evaluation
     from sightline.evaluation._evaluation import Mistake as Mistake
+    from sightline.evaluation._evaluation import Shown as Shown
     from sightline.evaluation._evaluation import judge as judge
     from sightline.evaluation._evaluation import pool as pool
     from sightline.evaluation._labels import LabelIssue as LabelIssue
@@ -20,6 +24,8 @@ if TYPE_CHECKING:
     from sightline.evaluation._labels import class_thresholds as class_thresholds
     from sightline.evaluation._labels import likely_mislabelled as likely_mislabelled
     from sightline.evaluation._labels import review_labels as review_labels
+    from sightline.evaluation._published import published_line as published_line
+    from sightline.evaluation._published import published_of as published_of
     from sightline.evaluation._scores import ClassificationScores as ClassificationScores
     from sightline.evaluation._scores import ClassScore as ClassScore
     from sightline.evaluation._scores import mean_interval as mean_interval
@@ -37,8 +43,9 @@ __getattr__, __dir__, __all__ = lazy_exports(
     {
         "_calibration": ("fit_temperature",),
         "_compare": ("Comparison", "compare", "compare_answers"),
+        "_ensemble": ("Ensemble", "combine", "evaluate_ensemble"),
         "_evaluate": ("evaluate", "judged_images"),
-        "_evaluation": ("Evaluation", "Mistake", "judge", "pool"),
+        "_evaluation": ("Evaluation", "Mistake", "Shown", "judge", "pool"),
         "_labels": (
             "LabelIssue",
             "LabelReview",
@@ -46,6 +53,7 @@ __getattr__, __dir__, __all__ = lazy_exports(
             "likely_mislabelled",
             "review_labels",
         ),
+        "_published": ("published_line", "published_of"),
         "_scores": (
             "ClassScore",
             "ClassificationScores",

@@ -12,7 +12,7 @@ from sightline.base import ArgumentError, DataError, Draws, Finding, did_you_mea
 from sightline.data import Progress
 from sightline.evaluation._evaluate import Candidate, Choice, choose, run_of, unknown
 from sightline.evaluation._evaluation import Evaluation
-from sightline.inference import resolve
+from sightline.inference import Crops, resolve
 
 RESAMPLES = 10_000
 """Of the bootstrap."""
@@ -115,6 +115,7 @@ def compare(
     allow_unreadable: bool = False,
     device: str = "auto",
     batch_size: int = 128,
+    crops: Crops = "1",
     progress: Progress | None = None,
 ) -> Comparison:
     """Judge two trained networks on the same images, each with its own preprocessing, in fp32.
@@ -130,10 +131,12 @@ def compare(
         allow_unreadable: Leave unreadable files out instead of refusing.
         device: Where to compute.
         batch_size: Images at a time.
+        crops: What both are shown of each image, as of `evaluate`.
         progress: Told how far it is.
 
     Raises:
-        ArgumentError: if either names nothing, there is no data, or they know other classes.
+        ArgumentError: if either names nothing, there is no data, they know other classes, or one cannot be
+            shown images so.
         DataError: if the images cannot be used, or `against` has learned from all of them.
         ModelFileError: if either cannot be read.
 
@@ -143,11 +146,12 @@ def compare(
     resolved = resolve(against)
     first, choice = choose(model, data, allow_unreadable=allow_unreadable, progress=progress)
     if resolved.header is not None:
-        _check_same_classes(model, first.header.classes, against, resolved.header.classes)
+        check_same_classes(model, first.header.classes, f"--against {against}", resolved.header.classes)
     second = Candidate.of(resolved, run_of(resolved), first.images)
-    choice, other = _share(choice, second, model, against)
-    one = first.judge(choice, device=device, batch_size=batch_size, progress=progress)
-    two = second.judge(other, device=device, batch_size=batch_size, progress=progress)
+    choice, other = share(choice, second, model, against)
+    second.check(crops, device)
+    one = first.judge(choice, device=device, batch_size=batch_size, crops=crops, progress=progress)
+    two = second.judge(other, device=device, batch_size=batch_size, crops=crops, progress=progress)
     named = tuple(dataclasses.replace(finding, where=against) for finding in two.findings)
     return compare_answers(model, one, against, dataclasses.replace(two, findings=named))
 
@@ -191,20 +195,29 @@ def compare_answers(model: str, first: Evaluation, against: str, second: Evaluat
     )
 
 
-def _check_same_classes(model: str, classes: tuple[str, ...], against: str, others: tuple[str, ...]) -> None:
+def check_same_classes(model: str, classes: tuple[str, ...], other: str, others: tuple[str, ...]) -> None:
+    """Whether two networks know the same classes, in any order.
+
+    Args:
+        model: What to call the first.
+        classes: Its own.
+        other: What to call the second, with the option that named it.
+        others: Its own.
+
+    Raises:
+        ArgumentError: naming a class that one of them does not know.
+    """
     strange = sorted(set(others) - set(classes))
     if strange:
         close = did_you_mean(strange[0], classes)
-        raise ArgumentError(
-            f"--against {against} knows class {strange[0]!r}, which {model} does not; {close}"
-        )
+        raise ArgumentError(f"{other} knows class {strange[0]!r}, which {model} does not; {close}")
     lacking = sorted(set(classes) - set(others))
     if lacking:
         close = did_you_mean(lacking[0], others)
-        raise ArgumentError(f"--against {against} lacks class {lacking[0]!r}, which {model} knows; {close}")
+        raise ArgumentError(f"{other} lacks class {lacking[0]!r}, which {model} knows; {close}")
 
 
-def _share(choice: Choice, second: Candidate, model: str, against: str) -> tuple[Choice, Choice]:
+def share(choice: Choice, second: Candidate, model: str, against: str) -> tuple[Choice, Choice]:
     """The images chosen for one network that another can be judged by too. -> as chosen for each."""
     images, history = second.images, second.history
     if history is None:

@@ -24,7 +24,8 @@ from sightline.data import (
     split_images,
 )
 from sightline.evaluation._evaluation import Evaluation, judge
-from sightline.inference import Belongings, Predictor, ResolvedModel, assumed_header, resolve
+from sightline.evaluation._published import published_of
+from sightline.inference import Belongings, Crops, Predictor, ResolvedModel, assumed_header, dense, resolve
 from sightline.machine import Plan, choose_device, usable_cores
 from sightline.records import ModelHeader, RunFolder
 
@@ -38,6 +39,8 @@ def evaluate(
     device: str = "auto",
     batch_size: int = 128,
     belongings: Belongings = Belongings(),  # noqa: B008  -- frozen
+    crops: Crops = "1",
+    views: bool = False,
     progress: Progress | None = None,
 ) -> Evaluation:
     """Judge a trained network, in fp32.
@@ -54,10 +57,12 @@ def evaluate(
         device: Where to compute.
         batch_size: Images at a time.
         belongings: Of weights that came alone: their classes and preprocessing.
+        crops: What is shown of each image: `1`, as the model is used; `10`, AlexNet's; `dense`, VGG's.
+        views: Judge by test-time views as well; the scores are without them.
         progress: Told how far it is.
 
     Raises:
-        ArgumentError: if the model names nothing, or there is no data.
+        ArgumentError: if the model names nothing, there is no data, or it cannot be shown images so.
         DataError: if the images cannot be used, or have a class the network does not know.
         ModelFileError: if the model cannot be read.
     """
@@ -69,7 +74,9 @@ def evaluate(
         belongings=belongings,
         progress=progress,
     )
-    return candidate.judge(choice, device=device, batch_size=batch_size, progress=progress)
+    return candidate.judge(
+        choice, device=device, batch_size=batch_size, crops=crops, views=views, progress=progress
+    )
 
 
 def judged_images(
@@ -142,6 +149,8 @@ class Candidate:
     """None where it is not known."""
     assumed: tuple[Finding, ...] = ()
     """What the weights did not say."""
+    saw_mirrored: bool | None = None
+    """Whether it was trained on mirrored images; None where it is not known."""
 
     @classmethod
     def of(
@@ -171,22 +180,48 @@ class Candidate:
             images=images,
             history=_history(images, header, run),
             assumed=assumed,
+            saw_mirrored=_saw_mirrored(run),
         )
 
-    def judge(self, choice: Choice, *, device: str, batch_size: int, progress: Progress | None) -> Evaluation:
-        """What the network scores on the images chosen; arguments as `evaluate`."""
+    def predictor(self, device: str) -> Predictor:
+        """The network with its weights, to compute in fp32."""
         built = self.header.architecture
-        plan = Plan(device=str(choose_device(device)), threads=usable_cores())
         network = self.resolved.build(
             num_classes=len(self.header.classes), in_channels=built.in_channels, input_size=built.input_size
         )
-        channels = _other_channels(self.images, len(choice.indices), built.in_channels)
-        return judge(
-            Predictor(network, self.header, plan), self.images, choice.indices, choice.part,
+        plan = Plan(device=str(choose_device(device)), threads=usable_cores())
+        return Predictor(network, self.header, plan)
+
+    def check(self, crops: Crops, device: str) -> None:
+        """Whether it can be shown images so, before another network is judged for long.
+
+        Raises:
+            ArgumentError: if it cannot.
+        """
+        if crops == "dense":
+            dense(self.predictor(device))
+
+    def judge(
+        self,
+        choice: Choice,
+        *,
+        device: str,
+        batch_size: int,
+        crops: Crops = "1",
+        views: bool = False,
+        progress: Progress | None,
+    ) -> Evaluation:
+        """What the network scores on the images chosen; arguments as `evaluate`."""
+        channels = _other_channels(self.images, len(choice.indices), self.header.architecture.in_channels)
+        mirrored = _mirrored(self) if crops != "1" or views else ()
+        judged = judge(
+            self.predictor(device), self.images, choice.indices, choice.part,
             selected_on=choice.selected_on, known_unseen=choice.known_unseen,
-            findings=(*self.assumed, *choice.findings, *channels),
-            batch_size=batch_size, progress=progress,
+            findings=(*self.assumed, *choice.findings, *channels, *mirrored),
+            crops=crops, views=views, batch_size=batch_size, progress=progress,
         )  # fmt: skip
+        published = published_of(self.resolved.architecture, self.images.source, self.images.classes)
+        return dataclasses.replace(judged, published=published)
 
 
 def choose(
@@ -248,7 +283,7 @@ def _history(images: ImageSet, header: ModelHeader, run: RunFolder | None) -> Hi
         return None
     try:
         grouped = group_images(images, header.split.group_by)
-        split = split_images(grouped, header.split.seed, header.split.fold)
+        split = split_images(grouped, header.split.seed, header.split.fold, holdout=header.split.holdout)
     except DataError:  # it cannot be trained on, so it is not what the network was trained on
         return None
     if split.digest(images) != header.split.digest:
@@ -317,6 +352,30 @@ def _was_selected(run: RunFolder) -> bool:
     if not isinstance(recipe, dict):
         return True  # not recorded: the cautious reading
     return recipe.get("select", "accuracy") is not None or recipe.get("patience") is not None
+
+
+def _saw_mirrored(run: RunFolder | None) -> bool | None:
+    """Whether a run's recipe mirrors images."""
+    recipe = {} if run is None else run.read_args().get("recipe")
+    augmentation = recipe.get("augmentation") if isinstance(recipe, dict) else None
+    if not isinstance(augmentation, dict) or "flip" not in augmentation:
+        return None
+    return bool(augmentation["flip"] != "none")
+
+
+def _mirrored(candidate: Candidate) -> tuple[Finding, ...]:
+    """That images are shown mirrored to a network that was trained on none."""
+    if candidate.saw_mirrored is not False:
+        return ()
+    return (
+        Finding(
+            level="warning",
+            where=candidate.resolved.spec,
+            what="each image is also shown mirrored, and the network was trained on no mirrored image",
+            why="mirroring is part of the protocol; where it makes another thing, as of a digit, scores fall",
+            do="read the score of one crop, without views",
+        ),
+    )
 
 
 def _gone(images: ImageSet, recorded: Mapping[str, tuple[Part, str]], part: Part) -> tuple[Finding, ...]:

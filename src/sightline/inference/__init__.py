@@ -9,6 +9,19 @@ if TYPE_CHECKING:
     from sightline.inference._assumed import assumed_header as assumed_header
     from sightline.inference._assumed import read_belongings as read_belongings
     from sightline.inference._create import create_model as create_model
+    from sightline.inference._crops import CROPS as CROPS
+    from sightline.inference._crops import Crops as Crops
+    from sightline.inference._crops import Pass as Pass
+    from sightline.inference._crops import Showing as Showing
+    from sightline.inference._crops import check_crops as check_crops
+    from sightline.inference._crops import enlarged as enlarged
+    from sightline.inference._crops import log_mean as log_mean
+    from sightline.inference._crops import shifted_views as shifted_views
+    from sightline.inference._crops import show as show
+    from sightline.inference._crops import stored_protocol as stored_protocol
+    from sightline.inference._crops import ten_crops as ten_crops
+    from sightline.inference._dense import Dense as Dense
+    from sightline.inference._dense import dense as dense
     from sightline.inference._describe import NetworkAt as NetworkAt
     from sightline.inference._describe import network_at as network_at
     from sightline.inference._describe import record_model as record_model
@@ -27,6 +40,20 @@ __getattr__, __dir__, __all__ = lazy_exports(
     {
         "_assumed": ("Belongings", "assumed_header", "read_belongings"),
         "_create": ("create_model",),
+        "_crops": (
+            "CROPS",
+            "Crops",
+            "Pass",
+            "Showing",
+            "check_crops",
+            "enlarged",
+            "log_mean",
+            "shifted_views",
+            "show",
+            "stored_protocol",
+            "ten_crops",
+        ),
+        "_dense": ("Dense", "dense"),
         "_describe": ("NetworkAt", "network_at", "record_model"),
         "_predictor": ("Prediction", "Predictor", "load_predictor"),
         "_resolve": ("ResolvedModel", "resolve", "starting_weights"),

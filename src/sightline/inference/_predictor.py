@@ -106,9 +106,18 @@ class Predictor:
         Shape:
             (N, C, H, W) of the canvas, as a batch holds them -> whatever the network returns.
         """
+        with torch.inference_mode():
+            return self.given(self.preprocessing(images.to(self.plan.device)))
+
+    def given(self, inputs: Tensor, run: Callable[[Tensor], Any] | None = None) -> Any:
+        """As `outputs`, of what the network is given itself.
+
+        Args:
+            inputs: (N, C, height, width), preprocessed.
+            run: The network in another form; by default, as it is.
+        """
         with torch.inference_mode(), self.plan.autocast():
-            x = self.plan.place_images(self.preprocessing(images.to(self.plan.device)))
-            return _to_cpu(self._network(x))
+            return _to_cpu((run or self._network)(self.plan.place_images(inputs)))
 
     def measure(
         self,

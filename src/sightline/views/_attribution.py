@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from typing import Any, Literal
 
 import numpy as np
@@ -12,7 +13,6 @@ from torch import Tensor, nn
 from sightline.base import ArgumentError, Finding
 from sightline.blueprint import Call, in_mode
 from sightline.views._evidence import (
-    WORTH,
     Map,
     Rule,
     Score,
@@ -42,6 +42,8 @@ _STEPS, _MOST = 32, 512
 _BATCH = 16
 _NOISE = 0.15
 _SAMPLES = 50
+_ROUGH = 16
+"""Steps and samples at most, of the maps by which networks with random weights are compared."""
 _RECTIFIERS = frozenset(
     {
         "relu",
@@ -88,13 +90,10 @@ def saliency(
     def explain(network: nn.Module) -> Tensor:
         return input_gradient(network, picture.x, said.index)[0]
 
-    notes = ("the derivative of the score: what changes it most when moved a little, not what made it",)
-    view = _of_gradient(subject, picture, said, "saliency", "Gradient", explain(subject.network), notes)
-    if not sanity:
-        return view
-    return with_sanity(
-        view, subject, picture, said, lambda n: _size(explain(n)), view.arrays["magnitude"], seed=seed
-    )
+    note = "the derivative of the score: what changes it most when moved a little, not what made it"
+    values = explain(subject.network)
+    view = _of_gradient(subject, picture, said, "saliency", "Gradient", values, note)
+    return _checked(view, subject, picture, said, explain, seed) if sanity else view
 
 
 def guided(
@@ -129,16 +128,12 @@ def guided(
         raise ArgumentError(
             f"view guided guides at rectifiers, and {subject.name} has none; its layers are {kinds}"
         )
-    notes = (
+    note = (
         f"at each {' or '.join(met)} only positive gradients go back: the derivative of nothing, and known "
-        "to draw edges whatever the weights are (--sanity)",
+        "to draw edges whatever the weights are (--sanity)"
     )
-    view = _of_gradient(subject, picture, said, "guided", "Guided gradient", values, notes)
-    if not sanity:
-        return view
-    return with_sanity(
-        view, subject, picture, said, lambda n: _size(explain(n)), view.arrays["magnitude"], seed=seed
-    )
+    view = _of_gradient(subject, picture, said, "guided", "Guided gradient", values, note)
+    return _checked(view, subject, picture, said, explain, seed) if sanity else view
 
 
 def guide(met: dict[str, None]) -> dict[str, Rule]:
@@ -202,31 +197,31 @@ def smoothgrad(
     said = score(subject, picture, target)
     deviation = noise * float(picture.x.max() - picture.x.min())
 
-    def explain(network: nn.Module) -> Tensor:
+    def explain(network: nn.Module, many: int) -> Tensor:
         drawn = torch.Generator().manual_seed(seed)
         total = torch.zeros_like(picture.x[0], dtype=torch.float64)
-        for start in range(0, samples, _BATCH):
-            count = min(_BATCH, samples - start)
+        for start in range(0, many, _BATCH):
+            count = min(_BATCH, many - start)
             shape = (count, *picture.x.shape[1:])
             moved = (
                 torch.randn(shape, generator=drawn, dtype=picture.x.dtype).to(picture.x.device) * deviation
             )
             total += input_gradient(network, picture.x + moved, said.index).double().sum(0)
-        return total / samples
+        return total / many
 
-    notes = (
+    note = (
         f"mean gradient of {samples} copies with noise of deviation {deviation:.3g}, {noise:.0%} of the "
-        f"range of the input; seed {seed}",
+        f"range of the input; seed {seed}"
     )
-    view = _of_gradient(subject, picture, said, "smoothgrad", "SmoothGrad", explain(subject.network), notes)
+    values = explain(subject.network, samples)
+    view = _of_gradient(subject, picture, said, "smoothgrad", "SmoothGrad", values, note)
     view = dataclasses.replace(
         view, figures={**view.figures, "samples": samples, "noise": deviation, "seed": seed}
     )
     if not sanity:
         return view
-    return with_sanity(
-        view, subject, picture, said, lambda n: _size(explain(n)), view.arrays["magnitude"], seed=seed
-    )
+    few = min(samples, _ROUGH)
+    return _checked(view, subject, picture, said, lambda n: explain(n, few), seed, rough=few < samples)
 
 
 def integrated(
@@ -262,7 +257,7 @@ def integrated(
         raise ArgumentError("baselines: there must be one at least")
     said = score(subject, picture, target)
     paths = {
-        name: _path(subject, picture, said, start, steps)
+        name: _path(subject, subject.network, picture, said, start, steps)
         for name, start in _starts(subject, picture, baselines)
     }
     panels, notes = [shown_picture(picture)], [said.note]
@@ -273,8 +268,8 @@ def integrated(
         total: Map = values.sum(0)
         arrays |= {f"values.{name}": values, f"map.{name}": total}
         panels += [
-            heat(total, f"from {name}", least=WORTH, unit=f"of the {said.kind}, a pixel"),
-            overlay(picture, total, f"over the picture, from {name}", least=WORTH),
+            heat(total, f"from {name}", least=said.worth, unit=f"of the {said.kind}, a pixel"),
+            overlay(picture, total, f"over the picture, from {name}", least=said.worth),
         ]
         notes.append(
             f"from {name}: the score goes from {path.before:.4g} to {path.after:.4g}, by "
@@ -305,12 +300,11 @@ def integrated(
     start = dict(_starts(subject, picture, baselines))[first]
 
     def explain(network: nn.Module) -> Map:
-        steps_ = min(paths[first].steps, _STEPS)
-        found = _path(dataclasses.replace(subject, network=network), picture, said, start, steps_)
-        total: Map = as_map(found.values).sum(0)
+        path = _path(subject, network, picture, said, start, min(paths[first].steps, _ROUGH))
+        total: Map = as_map(path.values).sum(0)
         return total
 
-    return with_sanity(view, subject, picture, said, explain, arrays[f"map.{first}"], seed=seed)
+    return with_sanity(view, subject, picture, said, explain, arrays[f"map.{first}"], rough=True, seed=seed)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -359,9 +353,11 @@ class _Path:
         }  # fmt: skip
 
 
-def _path(subject: Subject, picture: Picture, said: Score, start: Tensor, steps: int | None) -> _Path:
+def _path(
+    subject: Subject, network: nn.Module, picture: Picture, said: Score, start: Tensor, steps: int | None
+) -> _Path:
     """Along the way from a baseline: in equal steps, or in ever smaller ones where it does not add up."""
-    network, index = subject.network, said.index
+    index = said.index
     way = (picture.x - start).double()
 
     def at(places: list[float]) -> Tensor:
@@ -373,11 +369,17 @@ def _path(subject: Subject, picture: Picture, said: Score, start: Tensor, steps:
             return [float(v) for v in scores_of(subject, network(at(places)))[:, index].double()]
 
     before, after = scores([0.0, 1.0])
-    total, count = torch.zeros_like(way[0]), 0
-    allowed = COMPLETE * max(1.0, abs(after - before))
-    first = _STEPS if steps is None else steps
-    edges = [k / first for k in range(first + 1)]
-    known = [v for k in range(0, first + 1, _BATCH) for v in scores(edges[k : k + _BATCH])]
+    total = torch.zeros_like(way[0])
+    if steps is not None:
+        middles = [(k + 0.5) / steps for k in range(steps)]
+        for k in range(0, steps, _BATCH):
+            total += input_gradient(network, at(middles[k : k + _BATCH]), index).double().sum(0) / steps
+        return _Path(values=way[0] * total, before=before, after=after, steps=steps)
+    count, allowed = 0, COMPLETE * max(1.0, abs(after - before))
+    taken = _STEPS
+    edges = [k / taken for k in range(taken + 1)]
+    inner = [v for k in range(1, taken, _BATCH) for v in scores(edges[k : min(k + _BATCH, taken)])]
+    known = [before, *inner, after]
     parts = list(zip(edges, edges[1:], known, known[1:], strict=False))
     while parts:
         slopes, halfway = [], []
@@ -390,7 +392,7 @@ def _path(subject: Subject, picture: Picture, said: Score, start: Tensor, steps:
         missing = [
             abs(high - low - slope * (b - a)) for (a, b, low, high), slope in zip(parts, along, strict=True)
         ]
-        last = steps is not None or first + 2 * len(parts) > _MOST
+        last = taken + 2 * len(parts) > _MOST
         again = []
         for k in sorted(range(len(parts)), key=missing.__getitem__):
             a, b, low, high = parts[k]
@@ -401,7 +403,7 @@ def _path(subject: Subject, picture: Picture, said: Score, start: Tensor, steps:
             else:
                 middle = (a + b) / 2
                 again += [(a, middle, low, halfway[k]), (middle, b, halfway[k], high)]
-        first += len(again)
+        taken += len(again)
         parts = again
     return _Path(values=way[0] * total, before=before, after=after, steps=count)
 
@@ -429,31 +431,47 @@ def _of_gradient(
     how: str,
     name: str,
     values: Tensor,
-    notes: tuple[str, ...],
+    note: str,
 ) -> View:
-    """A view of one gradient of the image."""
+    """A view of one gradient of the image, (C, H, W)."""
     worth = float(values.double().abs().sum())
-    least = WORTH / values[0].numel() if worth < WORTH else 0.0
+    least = said.worth / values[0].numel() if worth < said.worth else 0.0
     panels, size, total = pixel_panels(picture, values, least=least)
+    span = _range(as_map(values))
     return View(
         how=how,
         title=f"{name} for {said.title}, {subject.name}",
         notes=(
             said.note,
-            *notes,
+            note,
             f"in units of the {said.kind} for a pixel moved by one standard deviation of the input; raw "
-            f"range of the derivative {float(values.min()):.3g} to {float(values.max()):.3g}",
+            f"range of the derivative {span[0]:.3g} to {span[1]:.3g}",
         ),
         panels=panels,
         arrays={"values": as_map(values), "magnitude": size, "map": total},
-        figures={**said.to_dict(), "range": [float(values.min()), float(values.max())], "worth": worth},
+        figures={**said.to_dict(), "range": span, "worth": worth},
         findings=flat(worth, said, "what all pixels moved by a deviation could do"),
     )
 
 
-def _size(values: Tensor) -> Map:
-    found: Map = np.abs(as_map(values)).max(0)
-    return found
+def _checked(
+    view: View,
+    subject: Subject,
+    picture: Picture,
+    said: Score,
+    explain: Callable[[nn.Module], Tensor],
+    seed: int,
+    *,
+    rough: bool = False,
+) -> View:
+    """`with_sanity` by the magnitude of a gradient, (C, H, W), largest channel."""
+
+    def size(network: nn.Module) -> Map:
+        found: Map = np.abs(as_map(explain(network))).max(0)
+        return found
+
+    order = view.arrays["magnitude"]
+    return with_sanity(view, subject, picture, said, size, order, rough=rough, seed=seed)
 
 
 def _range(values: Map) -> list[float]:

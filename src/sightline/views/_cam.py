@@ -11,7 +11,6 @@ from torch import Tensor, nn
 from sightline.base import ArgumentError, Finding
 from sightline.blueprint import Node, execute
 from sightline.views._evidence import (
-    WORTH,
     Map,
     Score,
     as_map,
@@ -173,9 +172,9 @@ def _cam(
     before = explain(subject.network)
     after: Map = np.maximum(before, 0)
     worth = float(np.abs(before).sum())
-    least = WORTH if worth < WORTH else 0.0
+    least = said[0].worth if worth < said[0].worth else 0.0
     findings = flat(worth, said[0], "all of the map together")
-    if not findings and after.sum() < WORTH:
+    if not findings and after.sum() < said[0].worth:
         findings = (_against(said[0], before),)
         least = float(np.abs(before).max())
     found = "the last features before the classifier, found by itself" if layer is None else "as asked for"

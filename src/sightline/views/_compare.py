@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -13,13 +15,14 @@ from sightline.blueprint import Node
 from sightline.views._against import labels, side_by_side
 from sightline.views._colour import plotted
 from sightline.views._drawn import beside, coloured, highest, labelled, scale_kind, stacked, written
-from sightline.views._kernels import filters_of, filters_panel, find_convolution, learning, snapshots
+from sightline.views._evidence import probabilities
+from sightline.views._kernels import filters_of, filters_panel, find_convolution, learning, snapshots, spread
 from sightline.views._kernels import strip as filters_strip
 from sightline.views._layers import find_layer
 from sightline.views._maps import captured, said_of, stages, strongest
 from sightline.views._maps import strip as maps_strip
 from sightline.views._registry import How, Request
-from sightline.views._softmax import answer, logits_of, shares_of
+from sightline.views._softmax import answer, cut, logits_of
 from sightline.views._subject import Picture, Subject, open_subject
 from sightline.views._view import Panel, Pixels, View
 
@@ -85,8 +88,7 @@ def epochs(subject: Subject, picture: Picture | None = None, *, layer: str | Non
             f"compare needs --against MODEL, or a run that kept snapshots; {subject.name} has {len(files)}; "
             "snapshot_every in its recipe makes them"
         )
-    if len(files) > _EPOCHS:
-        files = [files[round(k * (len(files) - 1) / (_EPOCHS - 1))] for k in range(_EPOCHS)]
+    files = spread(files, _EPOCHS)
     panels: list[Panel] = []
     arrays: dict[str, NDArray[Any]] = {}
     convolution = _convolution(subject, layer)
@@ -166,8 +168,6 @@ def _portrait(subject: Subject, image: str | None, layer: str | None, top: int) 
 
 def _titled(panel: Panel, title: str) -> Panel:
     """The same with another title, on whatever scale."""
-    import dataclasses
-
     draw = panel.on_scale
     again = None if draw is None else lambda high: _titled(draw(high), title)
     return dataclasses.replace(panel, title=title, on_scale=again)
@@ -175,14 +175,18 @@ def _titled(panel: Panel, title: str) -> Panel:
 
 def _learned(subject: Subject, logits: NDArray[np.float64], names: list[str]) -> Panel:
     """What the answer was at each epoch."""
-    shares = shares_of(logits)
+    shares = probabilities(subject, torch.from_numpy(logits)).numpy()
     best = np.argsort(-shares.max(0), kind="stable")[:_CLASSES]
 
     def draw(axes: Any) -> None:
         numbers = [int(name.removeprefix("epoch ")) for name in names]
         for colour, k in zip(SERIES, best, strict=False):
             axes.plot(
-                numbers, 100 * shares[:, k], marker=".", color=colour, label=subject.class_name(int(k))[:24]
+                numbers,
+                100 * shares[:, k],
+                marker=".",
+                color=colour,
+                label=cut(subject.class_name(int(k)), 24),
             )
         axes.set_ylim(0, 101)
         axes.set_xlabel("epoch")

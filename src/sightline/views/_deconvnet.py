@@ -19,68 +19,34 @@ from torch import Tensor
 from sightline.base import ArgumentError, Finding
 from sightline.blueprint import Node
 from sightline.data import EMBEDDED, ImageSet, Progress
+from sightline.views._evolution import learned
 from sightline.views._layers import maps_of
-from sightline.views._pass import open_set, up_to
-from sightline.views._project import Projection, by_gradient, project
+from sightline.views._pass import open_set, set_name, up_to
+from sightline.views._project import by_gradient, project
 from sightline.views._registry import How, Request
-from sightline.views._strongest import Strongest, pictures_of, strongest
+from sightline.views._shown import Shown, shown_activation, strongest_shown
+from sightline.views._strongest import strongest
 from sightline.views._subject import Picture, Subject
 from sightline.views._view import Panel, Pixels, Scale, View
 from sightline.views._window import (
     OUTSIDE,
-    Window,
     Windows,
     chosen_layers,
-    coloured,
-    cropped,
     maps_or_vector,
     outlined,
+    signal_picture,
     unit_index,
 )
 
 _SMALL = 32
 """Pictures up to this many pixels wide are enlarged by whole numbers, so that pixels are seen."""
 _LINE = 4
-_AT_A_TIME = 3
-"""Images taken back together: what they keep for it is many times an image."""
-_ENDINGS_OF_SETS = (".csv", ".npz", ".gz", ".bin")
+_ENDINGS_OF_SETS = (".csv", ".tsv", ".npz", ".gz", ".bin")
 
 _CONTRAST = (
     "each has its own contrast, as in the paper, so that brightness says nothing between pictures; the "
     "strongest half per cent of its values have full colour"
 )
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class _Shown:
-    """One activation, ready to be drawn."""
-
-    value: float
-    at: tuple[int, int]
-    window: Window
-    picture: Picture
-    pixels: NDArray[np.float32]
-    """(C, H, W) the projection."""
-
-    def crop(self) -> NDArray[np.float32]:
-        """The projection cut to the window. (C, h, w)."""
-        cut = cropped(self.pixels.transpose(1, 2, 0), self.window, 0.0)
-        return np.asarray(cut.transpose(2, 0, 1), dtype=np.float32)
-
-    def patch(self) -> Pixels:
-        """The image cut to the window."""
-        return cropped(self.picture.pixels, self.window, OUTSIDE)
-
-    def most(self) -> float:
-        """The magnitude of full colour: all but the strongest half per cent of what is not 0 are below."""
-        values = np.abs(self.pixels if len(self.pixels) == 3 else self.pixels.sum(axis=0))
-        there = values[values > 0]
-        return float(np.percentile(there, 99.5)) if there.size else 0.0
-
-    @property
-    def nothing(self) -> bool:
-        """Whether not a pixel of the projection differs from 0."""
-        return not self.pixels.any()
 
 
 def deconvnet(
@@ -109,13 +75,13 @@ def deconvnet(
     windows = Windows(subject.blueprint)
     nodes = chosen_layers(subject, layer, unit, at)
     wanted = (4 if len(nodes) > 1 else 8) if top is None else top
-    told: list[tuple[Node, int, _Shown]] = []
+    told: list[tuple[Node, int, Shown]] = []
     for node in nodes:
         places = _places(subject, picture, node, unit, at, wanted)
         units = [unit_index(node, u, place) for u, place in places]
         back = project(subject.network, picture.x, node.id, units)
         for k, (u, place) in enumerate(places):
-            told.append((node, u, _shown(windows, node, u, place, picture, back, k)))
+            told.append((node, u, shown_activation(windows, node, u, place, picture, back, k)))
     one = len(told) == 1 and unit is not None
     panels = _panels_of_one(told[0][2], subject) if one else _pairs(told, nodes)
     what = nodes[0].id if len(nodes) == 1 else f"{len(nodes)} layers"
@@ -157,6 +123,8 @@ def deconvnet_of_set(
 ) -> View:
     """The nine images of a set that excite a unit most: what each activation rests on, beside what was seen.
 
+    Of a run that kept snapshots (`snapshot_every`), and one unit, also the strongest activation of each.
+
     Args:
         subject: The network.
         images: The set; of each image a unit's strongest place counts.
@@ -172,6 +140,8 @@ def deconvnet_of_set(
     windows = Windows(subject.blueprint)
     nodes = chosen_layers(subject, layer, unit)
     found = strongest(subject, images, nodes, progress=progress)
+    while_it_learned = None if unit is None else learned(subject, images, nodes[0], unit, progress)
+    wide = 232 if unit is None else 480 if while_it_learned is None else 460  # two beside each other
     wanted = (2 if len(nodes) > 1 else 4) if top is None else top
     panels: list[Panel] = []
     arrays: dict[str, Any] = {}
@@ -182,9 +152,9 @@ def deconvnet_of_set(
         units = [unit] if unit is not None else [int(u) for u in index.order()[:wanted]]
         in_layer = []
         for u in units:
-            shown = _nine(subject, images, windows, node, u, index)
+            shown = strongest_shown(subject, images, windows, node, u, index)
             label = f"L{k + 1} " if len(nodes) > 1 else ""
-            panels += _two_grids(f"{label}unit {u}", shown, index.values[u], 480 if unit is not None else 232)
+            panels += _two_grids(f"{label}unit {u}", shown, index.values[u], wide)
             in_layer.append(_figures(u, shown))
             name = f"{node.id}.{u}"
             arrays |= {f"{name}.values": index.values[u], f"{name}.images": index.images[u]}
@@ -198,13 +168,19 @@ def deconvnet_of_set(
         figures.append({"layer": node.id, "units": in_layer, "never_fire": never, "of": count})
         if never and unit is None:
             dead.append(f"{never} of {count} units of {node.id}")
+    notes: list[str] = []
+    if while_it_learned is not None:
+        panels.append(while_it_learned.panel)
+        notes.append(while_it_learned.note)
+        arrays |= while_it_learned.arrays
+        figures[0]["epochs"] = while_it_learned.figures
     if dead:
         findings.append(_some_never(subject.name, dead, len(images)))
     what = nodes[0].id if len(nodes) == 1 else f"{len(nodes)} layers"
     which = _which(unit, wanted, len(nodes))
     return View(
         how="deconvnet",
-        title=f"Deconvnet of {what}, {which}, {subject.name}, over {_called(images)}",
+        title=f"Deconvnet of {what}, {which}, {subject.name}, over {set_name(images)}",
         notes=(
             *_of_layers(subject, windows, nodes),
             f"of {len(images)} images, those in which the unit is strongest, each by its strongest place, "
@@ -212,9 +188,10 @@ def deconvnet_of_set(
             + (", cut to its receptive field" if any(_cuts(windows, n, subject) for n in nodes) else "")
             + "; flat grey lies beyond the image",
             _meaning(subject),
+            *notes,
         ),
         panels=tuple(panels),
-        columns=2 if unit is not None else 4,
+        columns=4 if unit is None else 2 if while_it_learned is None else None,
         arrays=arrays,
         figures={"images": len(images), "layers": figures},
         findings=tuple(findings),
@@ -237,37 +214,6 @@ def _places(
     best, place = values.max(dim=1)
     chosen = [unit] if unit is not None else best.argsort(descending=True, stable=True)[:top].tolist()
     return [(u, at if at is not None else divmod(int(place[u]), width)) for u in chosen]
-
-
-def _shown(
-    windows: Windows, node: Node, unit: int, at: tuple[int, int], picture: Picture, back: Projection, k: int
-) -> _Shown:
-    return _Shown(
-        value=float(back.values[k]),
-        at=at,
-        window=windows.of(node, unit, at),
-        picture=picture,
-        pixels=back.pixels[k].float().cpu().numpy(),
-    )
-
-
-def _nine(
-    subject: Subject, images: ImageSet, windows: Windows, node: Node, unit: int, index: Strongest
-) -> list[_Shown]:
-    """The strongest activations of a unit, as far as it fires."""
-    fires = int((index.values[unit] > 0).sum())
-    found: list[_Shown] = []
-    for start in range(0, fires, _AT_A_TIME):
-        ids = index.images[unit, start : min(start + _AT_A_TIME, fires)]
-        pictures = pictures_of(subject, images, ids)
-        places = [(int(r), int(c)) for r, c in index.places[unit, start : start + len(ids)]]
-        units = [unit_index(node, unit, place) for place in places]
-        back = project(subject.network, torch.cat([p.x for p in pictures]), node.id, units)
-        found += [
-            _shown(windows, node, unit, place, picture, back, k)
-            for k, (place, picture) in enumerate(zip(places, pictures, strict=True))
-        ]
-    return found
 
 
 # ---------------------------------------------------------------------- how they are drawn
@@ -297,7 +243,7 @@ def _which(unit: int | None, count: int, layers: int) -> str:
     return f"the {units} of each" if layers > 1 else f"the {units}"
 
 
-def _panels_of_one(shown: _Shown, subject: Subject) -> list[Panel]:
+def _panels_of_one(shown: Shown, subject: Subject) -> list[Panel]:
     """The image, what comes back, and both cut to the window."""
     most = shown.most()
     scale = None if len(shown.pixels) == 3 else Scale("signed", -most, most)
@@ -310,16 +256,16 @@ def _panels_of_one(shown: _Shown, subject: Subject) -> list[Panel]:
             caption=f"framed: what the unit at {row},{column} sees, {size} pixels",
         ),
         _panel(
-            coloured(shown.pixels, most), 226, title="what comes back", scale=scale,
+            signal_picture(shown.pixels, most), 226, title="what comes back", scale=scale,
             caption=f"values from {_range(float(shown.pixels.min()), float(shown.pixels.max()))}",
         ),
         _panel(shown.patch(), 226, title="cut to the field"),
-        _panel(coloured(shown.crop(), most), 226, title="what comes back, cut", scale=scale),
+        _panel(signal_picture(shown.crop(), most), 226, title="what comes back, cut", scale=scale),
     ]  # fmt: skip
     return panels if cut else panels[:2]
 
 
-def _pairs(told: Sequence[tuple[Node, int, _Shown]], nodes: Sequence[Node]) -> list[Panel]:
+def _pairs(told: Sequence[tuple[Node, int, Shown]], nodes: Sequence[Node]) -> list[Panel]:
     """What comes back beside what was seen, of one unit after the other, four a row."""
     panels: list[Panel] = []
     for k, node in enumerate(nodes):
@@ -328,13 +274,14 @@ def _pairs(told: Sequence[tuple[Node, int, _Shown]], nodes: Sequence[Node]) -> l
         for u, s in own:
             place = f" at {s.at[0]},{s.at[1]}" if maps_of(node) is not None else ""
             said = f"{_number(s.value)}{place}\n{_range(float(s.pixels.min()), float(s.pixels.max()))}"
-            panels.append(_panel(coloured(s.crop(), s.most()), 104, title=f"{label}unit {u}", caption=said))
+            back = signal_picture(s.crop(), s.most())
+            panels.append(_panel(back, 104, title=f"{label}unit {u}", caption=said))
             panels.append(_panel(s.patch(), 104, title=" "))
         panels += [_blank(104)] * (-2 * len(own) % 8)
     return panels
 
 
-def _two_grids(title: str, shown: Sequence[_Shown], values: NDArray[np.float32], wanted: int) -> list[Panel]:
+def _two_grids(title: str, shown: Sequence[Shown], values: NDArray[np.float32], wanted: int) -> list[Panel]:
     """Three by three projections, and three by three patches."""
     if not shown:
         said = f"it never fires; at most {float(values[0]):.3g}: nothing to see"
@@ -343,7 +290,7 @@ def _two_grids(title: str, shown: Sequence[_Shown], values: NDArray[np.float32],
     most = max(float(s.pixels.max()) for s in shown)
     said = f"activations {_range(shown[0].value, shown[-1].value)}; pixels {_range(least, most)}"
     line = 255 if len(shown[0].pixels) == 3 else 140  # neither is the grey of a projection's zero
-    backs = [coloured(s.crop(), s.most()) for s in shown]
+    backs = [signal_picture(s.crop(), s.most()) for s in shown]
     patches = [s.patch() for s in shown]
     return [
         _three_by_three(backs, wanted, line, title=title, caption=said),
@@ -372,7 +319,7 @@ def _three_by_three(tiles: Sequence[Pixels], wanted: int, line: int, **more: Any
 
 
 def _blank(width: int = 232) -> Panel:
-    return Panel(pixels=np.full((1, 1, 3), 255, dtype=np.uint8), title=" ", width=width, smooth=False)
+    return Panel(pixels=np.full((1, width, 3), 255, dtype=np.uint8), title=" ", width=width, smooth=False)
 
 
 # ---------------------------------------------------------------------- what is said
@@ -407,7 +354,7 @@ def _meaning(subject: Subject) -> str:
     return f"what comes back: {colours}; {_CONTRAST}"
 
 
-def _of_unit(node: Node, unit: int, shown: _Shown, at: tuple[int, int] | None) -> str:
+def _of_unit(node: Node, unit: int, shown: Shown, at: tuple[int, int] | None) -> str:
     if maps_of(node) is None:
         return f"unit {unit} is {shown.value:.4g}"
     where = "the place asked for" if at is not None else "the strongest place of its map"
@@ -421,7 +368,7 @@ def _cuts(windows: Windows, node: Node, subject: Subject) -> bool:
     )
 
 
-def _figures(unit: int, shown: Sequence[_Shown]) -> dict[str, Any]:
+def _figures(unit: int, shown: Sequence[Shown]) -> dict[str, Any]:
     return {
         "unit": unit,
         "strongest": [
@@ -437,7 +384,7 @@ def _figures(unit: int, shown: Sequence[_Shown]) -> dict[str, Any]:
     }
 
 
-def _silent(layer: str, unit: int, shown: _Shown, where: str) -> Finding:
+def _silent(layer: str, unit: int, shown: Shown, where: str) -> Finding:
     if shown.value > 0:
         return Finding(
             level="warning",
@@ -459,7 +406,7 @@ def _never(layer: str, unit: int, count: int, largest: float) -> Finding:
     return Finding(
         level="warning",
         where=f"{layer} unit {unit}",
-        what=f"it never fires on these {count} images: at most it is {largest:.4g}",
+        what=f"it never fires on {_these(count)}: at most it is {largest:.4g}",
         why="there is no activation to take back: there is nothing to see",
         do="choose another unit, or images that it may fire on",
     )
@@ -469,15 +416,14 @@ def _some_never(name: str, dead: Sequence[str], count: int) -> Finding:
     return Finding(
         level="info",
         where=name,
-        what=f"on these {count} images, {', '.join(dead)} never fire",
+        what=f"on {_these(count)}, {', '.join(dead)} never fire",
         why="what they stand for is not among the images, or they are dead",
         do="look at more images, or at the learning rate of the training",
     )
 
 
-def _called(images: ImageSet) -> str:
-    """A set's name, without the folders it lies in."""
-    return Path(images.source).name or images.source
+def _these(count: int) -> str:
+    return "this one image" if count == 1 else f"these {count} images"
 
 
 def _is_set(source: str) -> bool:

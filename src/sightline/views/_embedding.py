@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw
+from PIL import Image
 
 from sightline.base import INK, SERIES, ArgumentError, DataError, Finding, did_you_mean
-from sightline.data import ImageSet, Progress, picture_of
+from sightline.data import ImageSet, Progress
 from sightline.views._colour import plotted
 from sightline.views._layers import find_layer
 from sightline.views._neighbours import (
@@ -22,11 +22,12 @@ from sightline.views._neighbours import (
     Separation,
     nearest,
     neighbour_map,
-    principal,
+    plane,
     separation,
     spread_out,
 )
-from sightline.views._pass import as_vectors, classifier_layer, inputs_of, open_set, unseen, up_to
+from sightline.views._pass import as_vectors, classifier_layer, inputs_of, open_set, set_name, unseen, up_to
+from sightline.views._pictures import Cell, picture_rows, thumbnail
 from sightline.views._registry import How, Request
 from sightline.views._subject import Subject
 from sightline.views._view import Panel, Pixels, View
@@ -44,6 +45,9 @@ _REACH = 3
 _COLOURS = (*SERIES, "#000000", "#882255", "#7A5C00")
 _MARKERS = ("o", "s", "^", "D")
 _NAMED = len(_COLOURS) * len(_MARKERS)
+
+_Style = tuple[str, str]
+"""Colour and marker of a class."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -65,10 +69,23 @@ class _Points:
         """(N,) classes."""
         return self.images.targets[self.indices]
 
+    @property
+    def named(self) -> bool:
+        """Whether the images have classes."""
+        return any(self.images.classes)
+
     def class_of(self, k: int) -> str:
-        """The class's name."""
+        """The class's name; empty where the images have none."""
         name: str = self.images.classes[self.images.targets[self.indices[k]]]
         return name
+
+    def cell(self, k: int, styles: dict[int, _Style], **more: str) -> Cell:
+        """An image in a row of them."""
+        return Cell(int(self.indices[k]), frame=self.frame(k, styles), **more)
+
+    def frame(self, k: int, styles: dict[int, _Style]) -> str:
+        """The colour of an image's class; empty where the images have none."""
+        return styles[int(self.targets[k])][0] if self.named else ""
 
 
 def embedding(
@@ -111,10 +128,7 @@ def embedding(
     points = _points(subject, images, indices, layer, progress)
     neighbours, cosines = nearest(points.features, max(_VOTES, top))
     told = separation(points.features, points.targets, len(images.classes), neighbours[:, :_VOTES], seed)
-    flat, share = principal(points.features, 2, seed)
-    if flat.shape[1] < 2:
-        flat = np.concatenate([flat, np.zeros((len(flat), 2 - flat.shape[1]), np.float32)], axis=1)
-        share = np.concatenate([share, np.zeros(2 - len(share))])
+    flat, share = plane(points.features, seed)
     drawn = np.arange(len(indices))
     if len(drawn) > _MAPPED:
         drawn = np.sort(np.random.default_rng(seed).choice(drawn, _MAPPED, replace=False))
@@ -139,6 +153,7 @@ def embedding(
         why,
         told,
         varied,
+        seed,
     )
 
 
@@ -187,7 +202,7 @@ def _rows(
         if not own.any():
             raise ArgumentError(f"--target {of}: no image of that class is among those looked at")
         return order[own][:_ROWS], f"the images of {of} with most neighbours of another class"
-    if len(np.unique(points.targets)) == len(points.targets):
+    if len(np.unique(points.targets)) in (1, len(points.targets)):
         return order[:_ROWS], "the images that are closest to their neighbours"
     return order[:_ROWS], "the images with most neighbours of another class, those closest to theirs first"
 
@@ -206,6 +221,7 @@ def _view(
     why: str,
     told: Separation,
     varied: bool,
+    seed: int,
 ) -> View:
     classes = np.unique(points.targets)
     styles = _styles(classes)
@@ -233,6 +249,10 @@ def _view(
         if told.silhouette is not None:
             text += f"; silhouette {told.silhouette:.3f} (-1 to 1), of {told.silhouette_of}"
         notes.append(text)
+    elif not points.named:
+        notes.append("the images have no classes: whether neighbours share one cannot be said")
+    elif len(classes) == 1:
+        notes.append("all images are of one class: neighbours cannot tell it from another")
     else:
         notes.append("no class has two images: whether neighbours share a class cannot be said")
     some = "" if len(drawn) == len(points.indices) else f", of {len(drawn)} images drawn at random"
@@ -267,11 +287,11 @@ def _view(
     ]
     return View(
         how="embedding",
-        title=f"{len(points.indices)} images of {points.images.source} by {points.kind}, {subject.name}",
+        title=f"{len(points.indices)} images of {set_name(points.images)} by {points.kind}, {subject.name}",
         notes=tuple(notes),
         panels=(
             scatters,
-            _pictures(points, drawn, beside, styles),
+            _pictures(points, drawn, beside, styles, seed),
             _neighbour_rows(points, rows, neighbours, cosines, styles, why),
         ),
         columns=1,
@@ -290,10 +310,6 @@ def _view(
         },
         findings=tuple(findings),
     )
-
-
-_Style = tuple[str, str]
-"""Colour and marker of a class."""
 
 
 def _styles(classes: NDArray[np.int64]) -> dict[int, _Style]:
@@ -337,7 +353,7 @@ def _scatters(
         left.tick_params(labelsize=8)
         if len(styles) > _NAMED:
             left.figure.supxlabel(f"{len(styles)} classes: too many for colours", fontsize=9, color=INK)
-        else:
+        elif points.named:
             left.figure.legend(
                 *left.get_legend_handles_labels(), loc="outside lower center", ncols=5, fontsize=8
             )
@@ -345,29 +361,21 @@ def _scatters(
     return draw
 
 
-def _thumbnail(points: _Points, k: int, side: int, colour: str) -> Image.Image:
-    """An image in a square with a border of its class's colour."""
-    picture = picture_of(points.images, int(points.indices[k])).convert("RGB")
-    inner = side - 4
-    scale = inner / max(picture.size)
-    size = (max(1, round(picture.width * scale)), max(1, round(picture.height * scale)))
-    how = Image.Resampling.NEAREST if scale > 2 else Image.Resampling.LANCZOS
-    page = Image.new("RGB", (side, side), (255, 255, 255))
-    page.paste(picture.resize(size, how), ((side - size[0]) // 2, (side - size[1]) // 2))
-    ImageDraw.Draw(page).rectangle((0, 0, side - 1, side - 1), outline=colour, width=2)
-    return page
-
-
 def _pictures(
-    points: _Points, drawn: NDArray[np.int64], beside: NDArray[np.float32], styles: dict[int, _Style]
+    points: _Points,
+    drawn: NDArray[np.int64],
+    beside: NDArray[np.float32],
+    styles: dict[int, _Style],
+    seed: int,
 ) -> Panel:
     """The images where t-SNE puts them, as many as have room."""
     page = Image.new("RGB", (_PAGE[1], _PAGE[0]), (255, 255, 255))
-    order = np.random.default_rng(0).permutation(len(drawn))
+    order = np.random.default_rng(seed).permutation(len(drawn))
     spots = spread_out(beside[order], _PAGE, _SIDE, _THUMBS, _REACH * _SIDE)
     for place, top, left in spots:
         k = int(drawn[order[place]])
-        page.paste(_thumbnail(points, k, _SIDE, styles[int(points.targets[k])][0]), (left, top))
+        picture = thumbnail(points.images, int(points.indices[k]), _SIDE, points.frame(k, styles))
+        page.paste(picture, (left, top))
     pixels: Pixels = np.asarray(page)
     return Panel(
         pixels=pixels,
@@ -385,29 +393,16 @@ def _neighbour_rows(
     why: str,
 ) -> Panel:
     """A row an image: itself, then its neighbours with class and cosine."""
-    side = 96
-    count = neighbours.shape[1]
-
-    def draw(axes: Any) -> None:
-        for row, k in enumerate(rows):
-            for column, n in enumerate([k, *neighbours[k]]):
-                left, bottom = column * 1.12 + (0.25 if column else 0), -row * 1.5
-                picture = _thumbnail(points, int(n), side, styles[int(points.targets[n])][0])
-                axes.imshow(np.asarray(picture), extent=(left, left + 1, bottom, bottom + 1))
-                other = points.targets[n] != points.targets[k]
-                below = "" if not column else f"\n{cosines[k, column - 1]:.3f}"
-                axes.text(
-                    left, bottom - 0.03, f"{points.class_of(int(n))[:15]}{below}", va="top", fontsize=8,
-                    color=SERIES[1] if other else "black",
-                )  # fmt: skip
-        axes.set_xlim(-0.02, (count + 1) * 1.12 + 0.25)
-        axes.set_ylim(-(len(rows) - 1) * 1.5 - 0.45, 1.02)
-        axes.set_axis_off()
-
-    per = 960 / ((count + 1) * 1.12 + 0.27)
-    height = round(per * ((len(rows) - 1) * 1.5 + 1.47)) + 10
-    panel = plotted(draw, 960, height)
-    caption = "first of a row the image, then its neighbours with their cosine; another class in orange"
+    shown = []
+    for k in rows:
+        cells = [points.cell(int(k), styles)]
+        for n, cosine in zip(neighbours[k], cosines[k], strict=False):
+            ink = SERIES[1] if points.targets[n] != points.targets[k] else "black"
+            cells.append(points.cell(int(n), styles, below=f"{cosine:.3f}", ink=ink))
+        shown.append(cells)
+    panel = picture_rows(points.images, shown, apart=0.25)
+    caption = "first of a row the image, then its neighbours with their cosine"
+    caption += "; another class in orange" if points.named else ""
     return dataclasses.replace(panel, title=why, caption=caption)
 
 

@@ -27,11 +27,11 @@ Explain = Callable[[nn.Module], Map]
 
 NO_EVIDENCE = 0.01
 """A map that could not move the probability of its class by so much shows nothing."""
-WORTH = 4 * NO_EVIDENCE
-"""What that is of a logit: moved by `d`, it moves a probability by at most `d / 4`."""
 WIDTH = 227
 """Of a panel, so that four stand beside each other."""
 _ENDS = 0.995
+_AT_A_TIME = 32
+_VALUES = 2**20
 _SHARP_BELOW = 64
 
 
@@ -49,6 +49,13 @@ class Score:
     """Whether the user chose the class; else it is the most probable."""
     kind: str
     """`logit`, or `probability` where the network ends in a softmax or a sigmoid."""
+    temperature: float = 1.0
+    """What a logit is divided by before it becomes a probability."""
+
+    @property
+    def worth(self) -> float:
+        """What `NO_EVIDENCE` is of the score: a logit moved by `d` moves a probability by `d / 4` at most."""
+        return NO_EVIDENCE if self.kind == "probability" else 4 * self.temperature * NO_EVIDENCE
 
     @property
     def title(self) -> str:
@@ -62,6 +69,7 @@ class Score:
         return (
             f"score: the {self.kind} of '{self.name}', {self.value:.4g}, {why}; "
             f"its probability is {self.probability:.4g}"
+            + (f" at the model's own temperature, {self.temperature:.3g}" if self.temperature != 1 else "")
         )
 
     def to_dict(self) -> dict[str, object]:
@@ -101,10 +109,24 @@ def scores_of(subject: Subject, output: object) -> Tensor:
 
 
 def probabilities(subject: Subject, scores: Tensor) -> Tensor:
-    """Scores as probabilities: those the network ends with, else the softmax; of one output the sigmoid."""
+    """Scores as probabilities: those the network ends with, else the softmax; of one output the sigmoid.
+
+    Logits are divided by the model's own temperature, if one was fitted, as `predict` does.
+
+    Args:
+        subject: The network.
+        scores: (N, classes).
+    """
     if score_kind(subject) == "probability":
         return scores
+    scores = scores / own_temperature(subject)
     return scores.sigmoid() if scores.shape[1] == 1 else scores.softmax(1)
+
+
+def own_temperature(subject: Subject) -> float:
+    """What was fitted on validation images, else 1."""
+    fitted = None if subject.header is None else subject.header.temperature
+    return 1.0 if fitted is None else fitted
 
 
 def score_kind(subject: Subject) -> str:
@@ -134,6 +156,7 @@ def chosen(subject: Subject, scores: Tensor, target: str | int | None) -> Score:
         probability=float(probabilities(subject, scores.detach())[0, index]),
         asked=target is not None,
         kind=score_kind(subject),
+        temperature=own_temperature(subject),
     )
 
 
@@ -143,6 +166,16 @@ def score(subject: Subject, picture: Picture, target: str | int | None) -> Score
     with in_mode(subject.network, training=False), torch.no_grad():
         output = subject.network(picture.x.clone())
     return chosen(subject, scores_of(subject, output), target)
+
+
+def at_a_time(x: Tensor) -> int:
+    """How many copies of an image to run at once: on a CPU no more than a million values, which stay at hand.
+
+    Args:
+        x: (N, C, H, W).
+    """
+    most = _AT_A_TIME if x.device.type != "cpu" else _VALUES // max(1, x[0].numel())
+    return max(1, min(_AT_A_TIME, most))
 
 
 def input_gradient(
@@ -165,12 +198,20 @@ def input_gradient(
 def gradient_and_score(
     network: nn.Module, x: Tensor, index: int, rules: Mapping[str, Rule] | None = None
 ) -> tuple[Tensor, Tensor]:
-    """As `input_gradient`, and the scores themselves, (N,)."""
+    """As `input_gradient`, and the scores themselves.
+
+    Returns:
+        (N, C, H, W) and (N,).
+    """
+    gradients, scores = [], []
     with torch.enable_grad(), in_mode(network, training=False):
-        leaf = x.detach().clone().requires_grad_()
-        # a copy, so that a network may write into what it is given
-        output = execute(network, leaf.clone(), rules=rules).output if rules else network(leaf.clone())
-        return gradient_of(output[:, index].sum(), leaf), output[:, index].detach()
+        for start in range(0, len(x), at_a_time(x)):
+            leaf = x[start : start + at_a_time(x)].detach().clone().requires_grad_()
+            # a copy, so that a network may write into what it is given
+            output = execute(network, leaf.clone(), rules=rules).output if rules else network(leaf.clone())
+            gradients.append(gradient_of(output[:, index].sum(), leaf))
+            scores.append(output[:, index].detach())
+    return torch.cat(gradients), torch.cat(scores)
 
 
 def gradient_of(total: Tensor, of: Tensor) -> Tensor:
@@ -200,14 +241,13 @@ def flat(worth: float, said: Score, what: str) -> tuple[Finding, ...]:
         said: The class.
         what: How `worth` is reckoned, for the sentence.
     """
-    limit = WORTH if said.kind == "logit" else NO_EVIDENCE
-    if worth >= limit:
+    if worth >= said.worth:
         return ()
     return (
         Finding(
             level="warning",
             where=f"'{said.name}'",
-            what=f"no evidence: {what} is {worth:.2g} of the {said.kind}, less than {limit:g}",
+            what=f"no evidence: {what} is {worth:.2g} of the {said.kind}, less than {said.worth:g}",
             why=f"it could not move the probability by {NO_EVIDENCE:g}; it is drawn flat, not stretched",
             do="look at another class (--target) or layer (--layer), or train the network",
         ),

@@ -10,19 +10,20 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image
 from torch import Tensor
 
-from sightline.base import INK, SERIES, ArgumentError, Finding
+from sightline.base import INK, SERIES, ArgumentError, DataError, Finding
 from sightline.blueprint import Call, Node, execute
-from sightline.data import ImageSet, Progress, picture_of
+from sightline.data import ImageSet, Progress
 from sightline.views._colour import plotted
 from sightline.views._layers import check_unit, find_layer, last_maps, maps_of
-from sightline.views._pass import inputs_of, open_set, up_to
+from sightline.views._pass import inputs_of, open_set, set_name, up_to
+from sightline.views._pictures import Cell, picture_rows
 from sightline.views._registry import How, Request
 from sightline.views._search import Found, Moves, Unblocked, image_of, random_spectrum, search
 from sightline.views._subject import Subject
-from sightline.views._view import Panel, Pixels, View
+from sightline.views._view import Panel, View
+from sightline.views._window import checked_at
 
 STEPS = 128
 _UNITS = 6
@@ -33,7 +34,6 @@ _NOISE = 16
 """Images of noise that the value is compared with."""
 _UNBLOCKED = 16
 """Steps in which a ReLU that stops everything lets something through."""
-_SIDE = 224
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -74,6 +74,8 @@ class _Objective:
 
     def unblocked(self, call: Call) -> Any:
         """A ReLU that lets something through where it would stop all of an image's gradient."""
+        if call.kind != "relu":  # a layer of another kind may be called so
+            return call.run()
         given = call.args[0] if call.args else call.kwargs["input"]
         return Unblocked.apply(given, call.id in self.in_place)  # type: ignore[no-untyped-call]
 
@@ -141,7 +143,7 @@ def features(
 
     Raises:
         ArgumentError: if there is no such layer, unit, place or class, or both a layer and a class are said.
-        DataError: if an image of the set cannot be read.
+        DataError: if an image of the set cannot be read, or the value is not finite.
 
     Source:
         Olah, Mordvintsev, Schubert 2017, "Feature Visualization", Distill.
@@ -152,6 +154,12 @@ def features(
     count = len(objective.units)
     channels, height, width = subject.input_shape
 
+    noise = _noise(objective, seed)
+    if not np.isfinite(noise).all():
+        raise DataError(
+            f"{subject.name}: {objective.said} is not finite; nothing can be sought that raises it"
+        )
+
     def each(done: int) -> None:
         if progress is not None:
             progress("optimising", done, steps)
@@ -160,7 +168,6 @@ def features(
         objective.value, subject.preprocessing.normalise, count=count, channels=channels,
         size=(height, width), steps=steps, seed=seed, moves=moves, device=subject.device, each=each,
     )  # fmt: skip
-    noise = _noise(objective, seed)
     best = None if images is None else _strongest(objective, images, progress)
     return _view(objective, found, noise, best, images, steps, seed, moves)
 
@@ -198,9 +205,9 @@ def _objective(
         raise ArgumentError(f"--layer {node.id}: its output is {shape}, neither maps nor a vector")
     check_unit(node, unit)
     maps = maps_of(node)
-    if at is not None and (maps is None or at[0] >= maps[1] or at[1] >= maps[2]):
-        places = "no maps" if maps is None else f"maps of {maps[1]}x{maps[2]}, rows and columns from 0"
-        raise ArgumentError(f"--at {at[0]},{at[1]}: {node.id} has {places}")
+    if at is not None and maps is None:
+        raise ArgumentError(f"--at {at[0]},{at[1]}: {node.id} has no maps")
+    checked_at(node, at)
     units = tuple(range(min(top or _UNITS, shape[1]))) if unit is None else (unit,) * (top or 1)
     same = len(set(units)) == 1 and len(units) > 1
     compared = (node if maps is not None else _compared(subject, node)) if same else None
@@ -310,7 +317,7 @@ def _view(
         )
     panels.append(plotted(_path(found, objective, noise, best, different), 470, 300))
     if best is not None and images is not None:
-        panels += _beside(best, images, different, objective)
+        panels.append(_beside(best, images, different, objective))
     where = "logits" if objective.node is None else objective.node.id
     place = "" if objective.at is None else f" at {objective.at[0]},{objective.at[1]}"
     what = objective.names[0] if len(different) == 1 else f"units {different[0]} to {different[-1]}"
@@ -328,7 +335,7 @@ def _view(
                 f"Gram matrices is {found.alike:.2f} in the mean, 1 for no difference"
             )
     if best is not None and images is not None:
-        notes.append(f"beside: of {best.seen} images of {images.source}, those with the largest value")
+        notes.append(f"beside: of {best.seen} images of {set_name(images)}, those with the largest value")
     numbers: dict[str, NDArray[Any]] = {"images": found.images.cpu().numpy(), "path": found.path.numpy()}
     numbers["noise"] = noise
     if best is not None:
@@ -372,43 +379,16 @@ def _path(
     return draw
 
 
-def _beside(best: _Best, images: ImageSet, different: list[int], objective: _Objective) -> list[Panel]:
+def _beside(best: _Best, images: ImageSet, different: list[int], objective: _Objective) -> Panel:
     """The images of a set that excite a unit most, a row each."""
     names = dict(zip(objective.units, objective.names, strict=True))
 
-    def draw(axes: Any) -> None:
-        rows = best.values.shape[0]
-        for row, unit in enumerate(different):
-            for k, index in enumerate(best.ids[row]):
-                picture = _square(picture_of(images, int(index)))
-                bottom = (rows - 1 - row) * 1.35
-                axes.imshow(
-                    picture, extent=(k * 1.08, k * 1.08 + 1, bottom, bottom + 1), interpolation="bilinear"
-                )
-                label = images.classes[images.targets[index]]
-                axes.text(
-                    k * 1.08, bottom - 0.02, f"{label[:20]}\n{best.values[row, k]:.4g}", va="top", fontsize=8
-                )
-            axes.text(-0.08, bottom + 0.5, names[unit], ha="right", va="center", fontsize=9)
-        axes.set_xlim(-0.75, best.values.shape[1] * 1.08)
-        axes.set_ylim(-0.36, rows * 1.35 - 0.3)
-        axes.set_axis_off()
-
-    return [
-        dataclasses.replace(
-            plotted(draw, 960, round(133 * (1.35 * len(different) + 0.06)) + 12), title="of the set"
-        )
+    rows = [
+        [Cell(int(index), f"{value:.4g}") for index, value in zip(ids, values, strict=True)]
+        for ids, values in zip(best.ids, best.values, strict=True)
     ]
-
-
-def _square(picture: Image.Image) -> Pixels:
-    """A picture in the middle of a white square, of at most 224 pixels."""
-    picture = picture.convert("RGB")
-    picture.thumbnail((_SIDE, _SIDE))
-    side = max(picture.size)
-    page = Image.new("RGB", (side, side), (255, 255, 255))
-    page.paste(picture, ((side - picture.width) // 2, (side - picture.height) // 2))
-    return np.asarray(page)
+    panel = picture_rows(images, rows, names=[names[unit] for unit in different])
+    return dataclasses.replace(panel, title="of the set")
 
 
 def _make(subject: Subject, request: Request) -> View:

@@ -15,8 +15,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from sightline.base import SERIES, ArgumentError, Finding
-from sightline.blueprint import Node
+from sightline.base import SERIES, ArgumentError, DataError, Finding
+from sightline.blueprint import Field, Node
 from sightline.views._colour import over, plotted, positive
 from sightline.views._layers import maps_of
 from sightline.views._pass import up_to
@@ -48,7 +48,7 @@ class _Seen:
     node: Node
     at: tuple[int, int]
     window: Window
-    field: Any
+    field: Field | None
     weights: NDArray[np.float64]
     """(H, W): mean magnitude of the gradient; sums to 1, or is 0 all over."""
     value: float | None
@@ -100,6 +100,7 @@ def field(
 
     Raises:
         ArgumentError: if there is no such layer, unit or position.
+        DataError: if the gradient is not finite.
     """
     nodes = chosen_layers(subject, layer, unit, at)
     windows = Windows(subject.blueprint)
@@ -180,6 +181,7 @@ def effective_weights(
 
     Raises:
         ArgumentError: if there is no such layer, or no gradient can be taken.
+        DataError: if the gradient is not finite.
     """
     leaf = x.detach().clone().requires_grad_(True)
     times = _MIXTURES if unit is None else 1
@@ -204,6 +206,8 @@ def effective_weights(
         raise ArgumentError(f"{node} has no gradient on the pixels: {reason}") from error
     weights = total.numpy()
     whole = weights.sum()
+    if not np.isfinite(whole):
+        raise DataError(f"{node}: its gradient on the pixels is not finite")
     value = None if unit is None else float(units[unit].detach())
     return (weights / whole if whole > 0 else weights), value
 
@@ -322,12 +326,11 @@ def _size(seen: _Seen) -> str:
 
 def _figures(seen: _Seen) -> dict[str, Any]:
     mass, pixels = seen.within_half()
-    known = seen.field is not None
     return {
         "layer": seen.node.id,
         "at": list(seen.at),
-        "size": list(seen.field.size) if known else None,
-        "jump": [float(j) for j in seen.field.jump] if known else None,
+        "size": None if seen.field is None else list(seen.field.size),
+        "jump": None if seen.field is None else [float(j) for j in seen.field.jump],
         "window": list(seen.window.box),
         "pixels": int(seen.window.mask.sum()),
         "exact": seen.window.exact,

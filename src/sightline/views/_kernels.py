@@ -122,7 +122,7 @@ def learning(subject: Subject, node: Node) -> list[tuple[str, Filters]]:
     name = _parameter(subject, node)
     if not files or name is None:
         return []
-    chosen = _spread(files, _EPOCHS)
+    chosen = spread(files, _EPOCHS)
     return [(epoch, read_weights(file)[name].float().numpy()) for epoch, file in chosen]
 
 
@@ -243,8 +243,8 @@ def _parameter(subject: Subject, node: Node) -> str | None:
     return names[0] if len(names) == 1 and "parametrizations" not in names[0] else None
 
 
-def _spread(files: list[tuple[str, Path]], most: int) -> list[tuple[str, Path]]:
-    """At most so many of them, evenly, with the first and the last."""
+def spread(files: list[tuple[str, Path]], most: int) -> list[tuple[str, Path]]:
+    """At most so many of them (2 or more), evenly, with the first and the last."""
     if len(files) <= most:
         return files
     return [files[round(k * (len(files) - 1) / (most - 1))] for k in range(most)]

@@ -102,6 +102,16 @@ def _joined(blueprint: Blueprint, node: Node) -> Node:
 
 
 def captured(subject: Subject, picture: Picture, nodes: Sequence[Node]) -> list[Maps]:
+    """What layers make of an image, (C, h, w) each.
+
+    Args:
+        subject: The network.
+        picture: What it sees.
+        nodes: Layers whose outputs are maps.
+
+    Raises:
+        DataError: if a value is not finite.
+    """
     with torch.no_grad():
         execution = execute(subject.network, picture.x, capture=[node.id for node in nodes])
     found = []
@@ -133,7 +143,16 @@ def strip(
     columns: int = _COLUMNS,
     side: int = _SIDE,
 ) -> Panel:
-    """Some maps in rows, all on one scale, dead ones marked."""
+    """Some maps in rows, all on one scale, dead ones marked.
+
+    Args:
+        values: (K, H, W): all maps of the layer, which make the scale.
+        units: Those that are shown.
+        title: Above.
+        caption: Below.
+        columns: Maps a row.
+        side: Width of each, in pixels.
+    """
     kind, silent = scale_kind(values), dead(values)
     smooth = values.shape[2] > side
 

@@ -48,6 +48,13 @@ def principal(features: Features, count: int = 2, seed: int = 0) -> tuple[Featur
     return (u * s * signs).astype(np.float32), share
 
 
+def plane(features: Features, seed: int = 0) -> tuple[Features, NDArray[np.float64]]:
+    """`principal` in two directions, the second 0 where there is but one."""
+    flat, share = principal(features, 2, seed)
+    lacking = 2 - flat.shape[1]
+    return np.pad(flat, ((0, 0), (0, lacking))), np.pad(share, (0, lacking))
+
+
 def directions(features: Features) -> Features:
     """Points divided by their length; what has none stays. -> the same shape."""
     length = np.linalg.norm(features, axis=1, keepdims=True)
@@ -80,11 +87,20 @@ def nearest(features: Features, count: int) -> tuple[NDArray[np.int64], NDArray[
 
 
 def majority(neighbours: NDArray[np.int64], targets: NDArray[np.int64], classes: int) -> NDArray[np.int64]:
-    """The class of most of a point's neighbours; of equals, that of the closest. -> (images,)."""
+    """The class of most of a point's neighbours; of equals, that of the closest.
+
+    Args:
+        neighbours: (images, count), as `nearest` gives them.
+        targets: (images,) their classes.
+        classes: How many classes there are.
+
+    Returns:
+        (images,) classes.
+    """
     of = targets[neighbours]
     votes = np.zeros((len(of), classes))
     for k in range(of.shape[1]):
-        votes[np.arange(len(of)), of[:, k]] += 1 + 1e-3 * (of.shape[1] - k) / of.shape[1]
+        votes[np.arange(len(of)), of[:, k]] += 1 + 0.5 ** (k + 2)  # a closer one outweighs all that follow
     found: NDArray[np.int64] = votes.argmax(axis=1)
     return found
 
@@ -94,7 +110,7 @@ class Separation:
     """How far classes lie apart."""
 
     accuracy: float | None
-    """Share of points whose neighbours' class is theirs; None where no class has two."""
+    """Share of points whose neighbours' class is theirs; None where no class has two, or there is but one."""
     chance: float | None
     """The share of the largest class."""
     silhouette: float | None
@@ -117,7 +133,7 @@ def separation(
         seed: Of which points the silhouette is measured on, where there are many.
     """
     counts = np.bincount(targets, minlength=classes)
-    if counts.max(initial=0) < 2:
+    if counts.max(initial=0) < 2 or (counts > 0).sum() < 2:
         return Separation(None, None, None, 0)
     accuracy = float((majority(neighbours, targets, classes) == targets).mean())
     chance = float(counts.max() / len(targets))
@@ -145,7 +161,7 @@ def neighbour_map(features: Features, seed: int = 0) -> NDArray[np.float32]:
 
     reduced, _ = principal(directions(features), 50, seed)
     if reduced.shape[1] < 2 or len(reduced) < 5:
-        return principal(features, 2, seed)[0]
+        return plane(features, seed)[0]
     perplexity = min(30.0, (len(reduced) - 1) / 3)
     tsne = TSNE(n_components=2, perplexity=perplexity, init="pca", random_state=seed)
     found: NDArray[np.float32] = tsne.fit_transform(reduced).astype(np.float32)

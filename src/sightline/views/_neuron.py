@@ -5,19 +5,17 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Sequence
-from fractions import Fraction
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor, nn
 
-from sightline.base import ArgumentError, Finding, ModelFileError
-from sightline.blueprint import Blueprint, Node, fields
+from sightline.base import Finding, ModelFileError
+from sightline.blueprint import Blueprint, Node
 from sightline.views._colour import signed
 from sightline.views._drawn import (
     PALE,
-    Box,
     beside,
     cells,
     coloured,
@@ -32,11 +30,17 @@ from sightline.views._layers import check_unit, convolutions, find_layer
 from sightline.views._registry import How, Request
 from sightline.views._subject import Picture, Subject
 from sightline.views._taken import RECTIFIERS, Array, Taken, after, take
+from sightline.views._transposed import TURNED, take_transposed
 from sightline.views._view import Panel, Pixels, View
+from sightline.views._window import Windows, checked_at, spread_evenly
 
 _KINDS = frozenset(
-    {"conv2d", "linear", "max_pool2d", "avg_pool2d", "adaptive_avg_pool2d", "adaptive_max_pool2d"}
-)
+    {
+        "conv2d", "conv_transpose2d", "linear", "max_pool2d", "avg_pool2d", "adaptive_avg_pool2d",
+        "adaptive_max_pool2d",
+    }
+)  # fmt: skip
+"""What can be written out."""
 _SHOWN = 8
 _FRAMES = 48
 _HEADS = ("under the window", "kernel", "products")
@@ -80,7 +84,8 @@ def neuron(
 
     The patch goes through the whole depth column: every input channel that the unit reads. The strongest
     channels are shown, the rest is said. A linear layer on maps is a window as large as the maps. Pooling
-    shows its window, and which value won, or the mean.
+    shows its window, and which value won, or the mean. A transposed convolution is written as the convolution
+    that it is: over its input with zeros put between, by its kernel turned half round.
 
     Args:
         subject: The network.
@@ -114,10 +119,12 @@ def neuron(
     node = _find(blueprint, layer)
     check_unit(node, unit)
     chain = after(blueprint, node)
-    taken, captured = take(subject, node, picture.x, [n.id for n in chain])
+    takes = take_transposed if node.kind == "conv_transpose2d" else take
+    taken, captured = takes(subject, node, picture.x, [n.id for n in chain])
+    checked_at(node, at)
     passed = [_as_maps(captured[n.id]) for n in chain]
     final = passed[-1] if passed else taken.output
-    unit, row, column = _place(node, final, taken.output, unit, at)
+    unit, row, column = _place(final, taken.output, unit, at)
     place = (unit, row, column)
     done, own = sum_of(taken, *place), float(taken.output[place])
     size = _OFF * (float(np.abs(done.products).sum()) + abs(done.bias))
@@ -130,6 +137,8 @@ def neuron(
     channels = _strongest(done, top)
     said = f"unit {unit}" if final[unit].size == 1 else f"unit {unit} at row {row}, column {column}"
     notes = _arithmetic(taken, done, own, steps_after)
+    if node.kind == "conv_transpose2d":
+        notes.append(TURNED)
     if len(channels) < len(done.products):
         notes.append(
             f"written out below: {len(channels)} of {len(done.products):,} inputs, the strongest first"
@@ -203,16 +212,8 @@ def _as_maps(output: Tensor) -> Array:
     return values if values.ndim == 3 else values.reshape(-1, 1, 1)
 
 
-def _place(
-    node: Node, final: Array, before: Array, unit: int | None, at: tuple[int, int] | None
-) -> tuple[int, int, int]:
+def _place(final: Array, before: Array, unit: int | None, at: tuple[int, int] | None) -> tuple[int, int, int]:
     """Unit, row and column: those asked for, else the strongest after what follows, then before it."""
-    _, height, width = final.shape
-    if at is not None and not (at[0] < height and at[1] < width):
-        raise ArgumentError(
-            f"--at {at[0]},{at[1]}: the maps of {node.id} have rows 0 to {height - 1} and columns 0 to "
-            f"{width - 1}"
-        )
     allowed = np.zeros(final.shape, dtype=bool)
     allowed[
         slice(None) if unit is None else slice(unit, unit + 1),
@@ -287,13 +288,12 @@ def _surroundings(
 ) -> list[Panel]:
     """Where the value stands: what it sees of the image, and its place in its map."""
     unit, row, column = place
-    box = _field_box(subject, node, row, column)
-    pixels = enlarged(picture.pixels, 300, [box] if box else [], smooth=picture.pixels.shape[1] > 64)
-    seen = (
-        ""
-        if box is None
-        else f"the frame is all it sees: {_side(box[2] - box[0])} x {_side(box[3] - box[1])} pixels"
-    )
+    window = Windows(subject.blueprint).of(node, unit, (row, column), whole=False)
+    pixels = enlarged(picture.pixels, 300, [window.box], smooth=picture.pixels.shape[1] > 64)
+    seen = f"the frame is all it sees: {window.height} x {window.width} pixels"
+    top, left, bottom, right = window.box
+    if (bottom - top, right - left) != (window.height, window.width):
+        seen += f", {bottom - top} x {right - left} of them in the image"
     panels = [Panel(pixels=pixels, title=picture.name, caption=seen, width=pixels.shape[1], smooth=False)]
     if final[unit].size > 1:
         own = final[unit]
@@ -305,22 +305,6 @@ def _surroundings(
             )
         )  # fmt: skip
     return panels
-
-
-def _side(length: float) -> str:
-    return f"{length:g}"
-
-
-def _field_box(subject: Subject, node: Node, row: int, column: int) -> Box | None:
-    """What a position sees of the input, if that is a rectangle that can be told."""
-    field = fields(subject.blueprint).get(subject.blueprint.index[node.id])
-    if field is None or len(field.size) != 2 or None in field.centre:
-        return None
-    top, left = (
-        float((field.centre[a] or 0) + field.jump[a] * (row, column)[a] - Fraction(field.size[a] - 1, 2))
-        for a in (0, 1)
-    )
-    return top, left, top + field.size[0], left + field.size[1]
 
 
 def _sum_panel(taken: Taken, done: Sum, unit: int, shown: Sequence[int], value: float) -> Panel:
@@ -411,12 +395,10 @@ def _frames(
     """The window on its way along a row, and the map that it fills."""
     unit, row, _ = place
     across = final.shape[2]
-    columns = sorted(
-        {round(k * (across - 1) / max(1, min(steps, across) - 1)) for k in range(min(steps, across))}
-    )
+    columns = spread_evenly(range(across), steps)
     where = taken.channels(unit)[channel]
     seen = coloured(taken.x[where], scale_kind(taken.x[where]), None)[0]
-    pads = taken.padding if not taken.adaptive else (0, 0)
+    pads = (0, 0) if taken.adaptive else (max(0, taken.padding[0]), max(0, taken.padding[1]))
     seen = np.pad(seen, ((pads[0],) * 2, (pads[1],) * 2, (0, 0)), constant_values=236)
     filled, _ = coloured(final[unit], scale_kind(final[unit]), None)
     frames = []

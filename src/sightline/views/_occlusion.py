@@ -19,6 +19,7 @@ from sightline.views._evidence import (
     WIDTH,
     Map,
     as_map,
+    at_a_time,
     check_picture,
     chosen,
     heat,
@@ -34,9 +35,8 @@ from sightline.views._sanity import with_sanity
 from sightline.views._subject import Picture, Subject
 from sightline.views._view import Panel, View
 
-BATCH = 32
-"""Covered copies of the image at a time."""
-_POSITIONS = 16
+_POSITIONS, _ROUGH = 16, 8
+"""Along the longer side; of the maps by which networks with random weights are compared, at most."""
 _SHARE = 4
 _NAMED = 6
 
@@ -165,16 +165,14 @@ def occlusion(
     )
     if not sanity:
         return view
+    wide = max(step, -(-max(height, width) // _ROUGH))
 
     def explain(network: nn.Module) -> Map:
-        other = dataclasses.replace(subject, network=network)
         with in_mode(network, training=False), torch.no_grad():
-            alone = probabilities(subject, scores_of(subject, network(picture.x.clone())))[
-                0, said.index
-            ].item()
-        return alone - occlude(other, network, picture.x, said.index, side, step).probability
+            alone = probabilities(subject, scores_of(subject, network(picture.x.clone())))[0, said.index]
+        return float(alone) - occlude(subject, network, picture.x, said.index, side, wide).probability
 
-    return with_sanity(view, subject, picture, said, explain, drop, seed=seed)
+    return with_sanity(view, subject, picture, said, explain, drop, rough=True, seed=seed)
 
 
 def squares(height: int, width: int, side: int, step: int) -> list[tuple[int, int, int, int]]:
@@ -202,7 +200,7 @@ def occlude(
     watched: tuple[str, int] | None = None,
     *,
     value: float = 0.0,
-    batch_size: int = BATCH,
+    batch_size: int | None = None,
     progress: Progress | None = None,
 ) -> Occluded:
     """Cover every place of an image in turn; the network is left as it was.
@@ -216,13 +214,13 @@ def occlude(
         step: From one centre to the next.
         watched: A node's id and a channel whose sum is wanted.
         value: Of the square.
-        batch_size: Images at a time.
+        batch_size: Images at a time; as of `at_a_time` where None.
         progress: Told how far it is.
     """
     height, width = x.shape[2:]
     where = squares(height, width, side, step)
     shape = (-(-height // step), -(-width // step))
-    batch = x.repeat(min(batch_size, len(where)), 1, 1, 1)
+    batch = x.repeat(min(batch_size or at_a_time(x), len(where)), 1, 1, 1)
     probability, answer, activation = [], [], []
 
     def watch(call: Call) -> object:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from sightline.base import ArgumentError, DataError, did_you_mean
+from sightline.base import ArgumentError, DataError, did_you_mean, shown
 from sightline.blueprint import Blueprint, Call, Node, execute
 from sightline.data import (
     PARTS,
@@ -24,6 +25,7 @@ from sightline.data import (
     split_images,
 )
 from sightline.evaluation import judged_images
+from sightline.imaging import EXTENSIONS, ImageRecord, read_record
 from sightline.records import RunFolder
 from sightline.views._subject import Subject
 
@@ -111,26 +113,80 @@ def as_vectors(output: Any, layer: str) -> Tensor:
 
 
 def open_set(source: str, subject: Subject, progress: Progress | None = None) -> ImageSet:
-    """A set of images that a network can take.
+    """A set of images that a network can take; a folder of images alone is a set without classes.
 
     Raises:
-        DataError: if there is none, or its values are of another depth than the network's.
+        DataError: if there is none, or its values are of another depth or other channels than the network's.
     """
     pages = "" if subject.header is None else subject.header.pages
-    images = open_images(source, training=False, pages=pages, progress=progress)
+    alone = _images_alone(Path(source))
+    if alone:
+        images = _without_classes(source, alone, pages, progress)
+    else:
+        images = open_images(source, training=False, pages=pages, progress=progress)
     if images.depth != subject.canvas.depth:
         raise DataError(
             f"{source} holds images of {images.depth}, and {subject.name} takes {subject.canvas.depth}"
         )
-    if images.channels != subject.canvas.channels and not {images.channels, subject.canvas.channels} <= {
-        1,
-        3,
-    }:
+    both = {images.channels, subject.canvas.channels}
+    if len(both) > 1 and both != {1, 3}:  # grey and colour become each other
         raise DataError(
             f"{source} holds images of {images.channels} channels, and {subject.name} takes "
             f"{subject.canvas.channels}"
         )
     return images
+
+
+def _images_alone(folder: Path) -> list[str]:
+    """The images of a folder without folders in it; none of any other."""
+    if not folder.is_dir():
+        return []
+    inside = [path for path in folder.iterdir() if not path.name.startswith(".")]
+    if any(path.is_dir() for path in inside):
+        return []
+    return sorted(path.name for path in inside if path.suffix.lower() in EXTENSIONS)
+
+
+def _without_classes(source: str, names: list[str], pages: str, progress: Progress | None) -> ImageSet:
+    """Images of one folder as a set: all of one class, which has no name.
+
+    Raises:
+        DataError: if one cannot be read, or has another depth or other channels than the first.
+    """
+    root = Path(source)
+    records: list[ImageRecord] = []
+    for k, name in enumerate(names):
+        found = read_record(root / name, pages)
+        if found.error:
+            raise DataError(f"{source}/{shown(name)}: {found.error}")
+        first = records[0] if records else found
+        both = {first.channels, found.channels}
+        if found.depth != first.depth or (len(both) > 1 and both != {1, 3}):
+            raise DataError(
+                f"{source}: {shown(name)} is {found.depth} of {found.channels} channels, {shown(names[0])} "
+                f"{first.depth} of {first.channels}; keep one kind"
+            )
+        records.append(found)
+        if progress is not None:
+            progress("reading images", k + 1, len(names))
+    return ImageSet(
+        source=source,
+        root=root,
+        names=tuple(names),
+        targets=np.zeros(len(names), dtype=np.int64),
+        classes=("",),
+        channels=max(found.channels for found in records),
+        depth=records[0].depth,
+        pages=pages,
+        sizes=np.array([(found.height, found.width) for found in records], dtype=np.int32),
+        digests=tuple(found.digest for found in records),
+        parts=(None,) * len(names),
+    )
+
+
+def set_name(images: ImageSet) -> str:
+    """A set's name, without the folders it lies in."""
+    return Path(images.source).name or images.source
 
 
 def unseen(subject: Subject, images: ImageSet) -> tuple[NDArray[np.int64], str]:

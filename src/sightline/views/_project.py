@@ -26,7 +26,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from sightline.base import ArgumentError
+from sightline.base import ArgumentError, DataError
 from sightline.blueprint import Blueprint, Call
 from sightline.views._pass import up_to
 
@@ -80,6 +80,10 @@ def project(network: nn.Module, x: Tensor, node: str, units: Sequence[tuple[int,
 
     Raises:
         ArgumentError: if there is no such layer or unit, or the network cannot be gone through backward.
+        DataError: if an activation, or what comes back of it, is not finite.
+
+    Shape:
+        (1, C, H, W) -> (units, C, H, W); (N, C, H, W) with N units -> the same.
     """
     leaf = x.detach().clone().requires_grad_(True)
     values, back = [], []
@@ -100,7 +104,10 @@ def project(network: nn.Module, x: Tensor, node: str, units: Sequence[tuple[int,
     except RuntimeError as error:
         reason = str(error).strip().splitlines()[0]
         raise ArgumentError(f"{node} cannot be taken back to the pixels: {reason}") from error
-    return Projection(torch.stack(values), torch.cat(back).detach())
+    found = Projection(torch.stack(values), torch.cat(back).detach())
+    if not (torch.isfinite(found.values).all() and torch.isfinite(found.pixels).all()):
+        raise DataError(f"{node}: its activation, or what comes back of it, is not finite")
+    return found
 
 
 def _check(node: str, output: Tensor, units: Sequence[tuple[int, ...]]) -> None:
@@ -194,12 +201,21 @@ def _gated(call: Call) -> Any:
     return call.run()
 
 
-RULES: dict[str, Callable[[Call], Any]] = {
+_BY_KIND: dict[str, Callable[[Call], Any]] = {
     **dict.fromkeys(RECTIFIERS, _rectified),
     **dict.fromkeys(_PASSED, lambda call: _through(call, rectify=False)),
     "batch_norm": _normalised,
     "mul": _gated,
 }
+
+
+def _ruled(call: Call) -> Any:
+    """By its kind: a layer of another kind may be called `relu`."""
+    rule = _BY_KIND.get(call.kind)
+    return call.run() if rule is None else rule(call)
+
+
+RULES: dict[str, Callable[[Call], Any]] = dict.fromkeys(_BY_KIND, _ruled)
 """What is done otherwise than by the gradient, by kind; for `execute`."""
 
 

@@ -15,7 +15,17 @@ from torch import Tensor, nn
 from sightline.base import SERIES, ArgumentError, Finding
 from sightline.blueprint import in_mode
 from sightline.views._colour import plotted, resized
-from sightline.views._evidence import NO_EVIDENCE, WIDTH, Explain, Map, Score, heat, probabilities, scores_of
+from sightline.views._evidence import (
+    NO_EVIDENCE,
+    WIDTH,
+    Explain,
+    Map,
+    Score,
+    at_a_time,
+    heat,
+    probabilities,
+    scores_of,
+)
 from sightline.views._subject import Picture, Subject
 from sightline.views._view import Panel, View
 
@@ -25,14 +35,16 @@ UNCHANGED = 0.5
 Counted are the depths at which at most the upper half of the layers is random: all that knows of classes is
 gone then, and the lowest layers, which find edges, are still there. A picture of edges survives it.
 """
-DEPTHS = 5
+DEPTHS = (0.0, 0.25, 0.5, 1.0)
+"""Shares of the layers, from the last down, that are random; of 0 the last alone."""
+DRAWS = 10
+"""Of random weights at most, where the map is flat: a class that is silent by them says nothing of a view."""
 BLOCKS = 8
 """A side of the image, in what is deleted or inserted at a time, by whatever order."""
 LEVELS = 10
 """Steps from the whole image to none."""
 ORDERS = 19
 """Random ones: to be better than each of them by chance has a probability of 1 in 20."""
-_BATCH = 32
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -49,6 +61,11 @@ class Depth:
     magnitude: float
     """The same of their magnitudes."""
     map: Map
+
+    @property
+    def flat(self) -> bool:
+        """Whether the map is the same everywhere: then it is neither like another nor unlike."""
+        return float(np.ptp(self.map)) == 0.0
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -76,8 +93,8 @@ class Curve:
     @property
     def better(self) -> bool:
         """Whether it is better than every random order, and than their mean by 0.01."""
-        gain = abs(self.area - self.random_areas.mean())
-        return self.beaten == len(self.random) and bool(gain >= NO_EVIDENCE)
+        gain = abs(self.area - float(self.random_areas.mean()))
+        return self.beaten == len(self.random) and gain >= NO_EVIDENCE
 
     @property
     def beaten(self) -> int:
@@ -90,6 +107,8 @@ class Curve:
         """In words."""
         verdict = "better than random" if self.better else "no better than random"
         beaten = f"ahead of {self.beaten} of {len(self.random)}"
+        if self.beaten == len(self.random) and not self.better:
+            beaten += f" by less than {NO_EVIDENCE:g} in the mean"
         mean, spread = self.random_areas.mean(), self.random_areas.std(ddof=1)
         return f"{self.what} {self.area:.3f} against {mean:.3f} ± {spread:.3f}, {beaten}: {verdict}"
 
@@ -114,14 +133,27 @@ class Sanity:
     insertion: Curve
 
     @property
-    def similarity(self) -> float:
-        """Mean rank correlation over the depths that count; a map that turns about its sign has changed."""
-        return float(np.mean([depth.correlation for depth in self.depths if depth.counts]))
+    def similarity(self) -> float | None:
+        """Mean rank correlation over the depths that count; a map that turns about its sign has changed.
+
+        None where every one of these maps is flat.
+        """
+        found = [depth.correlation for depth in self.depths if depth.counts and not depth.flat]
+        return float(np.mean(found)) if found else None
 
     @property
     def changes(self) -> bool:
-        """Whether the view changes with the weights."""
-        return self.similarity <= UNCHANGED
+        """Whether the view changes with the weights, as far as could be seen."""
+        return self.similarity is not None and self.similarity <= UNCHANGED
+
+    @property
+    def line(self) -> str:
+        """What random weights did, in words."""
+        if self.similarity is None:
+            return "not told: the map is flat with each of them"
+        verdict = "it changes with them" if self.changes else "IT DOES NOT CHANGE with them"
+        said = f"rank correlation with the map {self.similarity:.2f} in the mean (above {UNCHANGED:g} fails)"
+        return f"{said}: {verdict}"
 
     def to_dict(self) -> dict[str, Any]:
         """For `View.figures`."""
@@ -135,6 +167,7 @@ class Sanity:
                     "counts": d.counts,
                     "correlation": d.correlation,
                     "magnitude": d.magnitude,
+                    "flat": d.flat,
                 }
                 for d in self.depths
             ],
@@ -152,6 +185,7 @@ def with_sanity(
     explain: Explain,
     order: Map,
     *,
+    rough: bool = False,
     seed: int = 0,
 ) -> View:
     """A view with what was found of it: in words, numbers, curves, and as findings.
@@ -163,28 +197,30 @@ def with_sanity(
         said: What it explains.
         explain: Makes the map that is compared, of a network.
         order: The map by which the image is deleted and inserted, largest values first.
+        rough: Whether `explain` makes a rougher map than `order`, so that it is asked for that of the network
+            as it is, too; else `order` is what the others are compared with.
         seed: Of the weights and orders.
+
+    Raises:
+        ArgumentError: if the network cannot be copied, or has no weights.
     """
-    original = explain(subject.network)
-    if float(np.ptp(original)) == 0.0:
+    if float(np.ptp(order)) == 0.0:
         note = "sanity: not checked; the map is the same everywhere"
         return dataclasses.replace(
             view,
             notes=(*view.notes, note),
             figures={**view.figures, "sanity": {"passes": False, "why": note}},
         )
-    found = check(subject, picture, said, explain, original, order, seed=seed)
-    verdict = "it changes with them" if found.changes else "IT DOES NOT CHANGE with them"
+    found = check(subject, picture, said, explain, order, rough=rough, seed=seed)
     notes = (
-        "sanity 1, weights made random from the last layer to the middle one: rank correlation with the map "
-        f"{found.similarity:.2f} in the mean (above {UNCHANGED:g} fails): {verdict}",
+        f"sanity 1, weights made random from the last layer to the middle one: {found.line}",
         f"sanity 2, area under the probability of '{said.name}' against {ORDERS} random orders of the same "
         f"blocks: {found.deletion.line}; {found.insertion.line}",
     )
     return dataclasses.replace(
         view,
         notes=(*view.notes, *notes),
-        panels=(*view.panels, *_panels(found, original)),
+        panels=(*view.panels, *_panels(found, signed=order.min() < 0)),
         figures={**view.figures, "sanity": found.to_dict()},
         findings=(*view.findings, *_findings(found, view.how)),
         arrays={
@@ -200,17 +236,22 @@ def check(
     picture: Picture,
     said: Score,
     explain: Explain,
-    original: Map,
     order: Map,
     *,
+    rough: bool = False,
     seed: int = 0,
 ) -> Sanity:
-    """Both checks.
+    """Both checks, on a copy of the network. Arguments and errors as `with_sanity`.
 
     Source: Adebayo et al. 2018, Sanity checks for saliency maps, section 4: cascading randomization. Petsiuk
         et al. 2018, RISE, section 4.2: deletion and insertion; here by blocks.
     """
-    random, total = cascade(subject, explain, seed)
+    network = copied(subject, picture.x)
+    original = explain(network) if rough else order
+    deletion, insertion = (
+        curve(subject, network, picture, said.index, order, what, seed) for what in ("deletion", "insertion")
+    )
+    random, total = cascade(subject, network, explain, seed)
     depths = tuple(
         Depth(
             layer=layer,
@@ -222,24 +263,53 @@ def check(
         )
         for layer, layers, again in random
     )
-    return Sanity(
-        depths=depths,
-        deletion=curve(subject, picture, said.index, order, "deletion", seed),
-        insertion=curve(subject, picture, said.index, order, "insertion", seed),
-    )
+    return Sanity(depths=depths, deletion=deletion, insertion=insertion)
 
 
-def cascade(subject: Subject, explain: Explain, seed: int) -> tuple[list[tuple[str, int, Map]], int]:
-    """The map while more and more layers, from the last down, have random weights; of a copy of the network.
+def copied(subject: Subject, x: Tensor) -> nn.Module:
+    """A copy of a network, its filters stored with channels last where it runs so: a CPU is faster by far.
 
-    Returns:
-        The lowest random layer, how many are random, and the map, for at most `DEPTHS` depths; and how many
-        layers there are.
+    Args:
+        subject: The network; left as it was.
+        x: (1, C, H, W), an image that it takes.
+
+    Raises:
+        ArgumentError: if it cannot be copied.
     """
     try:
         network = copy.deepcopy(subject.network)
     except Exception as error:
         raise ArgumentError(f"--sanity: {subject.name} cannot be copied: {error}") from error
+    filters = [parameter for parameter in network.parameters() if parameter.dim() == 4]
+    try:
+        for parameter in filters:
+            parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
+        with in_mode(network, training=False), torch.no_grad():
+            network(x.clone())
+    except RuntimeError:  # `view` takes no maps that are stored so
+        for parameter in filters:
+            parameter.data = parameter.data.contiguous()
+    return network
+
+
+def cascade(
+    subject: Subject, network: nn.Module, explain: Explain, seed: int
+) -> tuple[list[tuple[str, int, Map]], int]:
+    """The map while more and more layers, from the last down, have random weights.
+
+    Args:
+        subject: Says which layers there are.
+        network: A copy of its network; all of its weights are random in the end.
+        explain: Makes the map.
+        seed: Of the weights.
+
+    Returns:
+        The lowest random layer, how many are random, and the map, for each of `DEPTHS` once; and how many
+        layers there are. Where a map is flat, all weights that are random by then are drawn again.
+
+    Raises:
+        ArgumentError: if it has no weights.
+    """
     owners: dict[str, None] = {}
     for node in reversed(subject.blueprint.nodes):
         for name in (*node.parameters, *node.shared):
@@ -247,13 +317,18 @@ def cascade(subject: Subject, explain: Explain, seed: int) -> tuple[list[tuple[s
     if not owners:
         raise ArgumentError(f"--sanity: {subject.name} has no weights to make random")
     layers = list(owners)
-    stops = sorted({1, *(round(len(layers) * k / (DEPTHS - 1)) for k in range(1, DEPTHS))})
+    stops = {max(1, round(len(layers) * share)) for share in DEPTHS}
     drawn = torch.Generator().manual_seed(seed)
-    found = []
-    for count, layer in enumerate(layers, 1):
-        randomise(network.get_submodule(layer), drawn)
-        if count in stops:
-            found.append((layer or subject.name, count, explain(network)))
+    found, done = [], 0
+    for count in sorted(stops):
+        for draw in range(DRAWS):
+            for layer in layers[0 if draw else done : count]:
+                randomise(network.get_submodule(layer), drawn)
+            again = explain(network)
+            if float(np.ptp(again)) > 0:
+                break
+        found.append((layers[count - 1] or subject.name, count, again))
+        done = count
     return found, len(layers)
 
 
@@ -292,11 +367,14 @@ def _ranks(values: Map) -> NDArray[np.float64]:
 # ---------------------------------------------------------------- deletion, insertion
 
 
-def curve(subject: Subject, picture: Picture, index: int, order: Map, what: str, seed: int) -> Curve:
+def curve(
+    subject: Subject, network: nn.Module, picture: Picture, index: int, order: Map, what: str, seed: int
+) -> Curve:
     """The probability while blocks go (to the mean of the training images) or come (into a blurred image).
 
     Args:
-        subject: The network.
+        subject: Says how scores become probabilities.
+        network: Its network, or a copy of it.
         picture: The image.
         index: Of the class.
         order: The map, of any size: the blocks of the largest mean first.
@@ -310,8 +388,11 @@ def curve(subject: Subject, picture: Picture, index: int, order: Map, what: str,
     places = [by_map, *(drawn.permutation(means.size) for _ in range(ORDERS))]
     blank = torch.zeros_like(picture.x) if what == "deletion" else blurred(picture.x)
     masks = np.concatenate([_masks(order_, means.shape, (height, width)) for order_ in places])
-    points = _probability(subject, picture.x, blank, masks, index, deleting=what == "deletion")
-    points = points.reshape(len(places), LEVELS + 1)
+    first, last = (picture.x, blank) if what == "deletion" else (blank, picture.x)
+    ends = np.stack([np.zeros((height, width), bool), np.ones((height, width), bool)])
+    found = _probability(subject, network, first, last, np.concatenate([ends, masks]), index)
+    inner = found[2:].reshape(len(places), LEVELS - 1)
+    points = np.hstack([np.full((len(places), 1), found[0]), inner, np.full((len(places), 1), found[1])])
     return Curve(what=what, points=points[0], random=points[1:])
 
 
@@ -330,24 +411,25 @@ def block_means(values: Map, size: tuple[int, int]) -> Map:
 
 
 def _masks(order: NDArray[np.int64], blocks: tuple[int, ...], size: tuple[int, int]) -> NDArray[np.bool_]:
-    """Which pixels are in the first blocks of an order, after each step. (levels + 1, H, W)."""
+    """Which pixels are in the first blocks of an order, after each step but the last. (levels - 1, H, W)."""
     place = np.empty(order.size, np.int64)
     place[order] = np.arange(order.size)
     sides = _sides(*size)
     each = place.reshape(blocks).repeat(sides[0], 0).repeat(sides[1], 1)[: size[0], : size[1]]
-    counts = [round(k * order.size / LEVELS) for k in range(LEVELS + 1)]
+    counts = [round(k * order.size / LEVELS) for k in range(1, LEVELS)]
     return np.stack([each < count for count in counts])
 
 
 def _probability(
-    subject: Subject, x: Tensor, blank: Tensor, masks: NDArray[np.bool_], index: int, *, deleting: bool
+    subject: Subject, network: nn.Module, first: Tensor, last: Tensor, masks: NDArray[np.bool_], index: int
 ) -> NDArray[np.float64]:
-    found = []
-    with in_mode(subject.network, training=False), torch.no_grad():
-        for start in range(0, len(masks), _BATCH):
-            chosen = torch.from_numpy(masks[start : start + _BATCH]).to(x.device)[:, None]
-            batch = torch.where(chosen, blank, x) if deleting else torch.where(chosen, x, blank)
-            found.append(probabilities(subject, scores_of(subject, subject.network(batch)))[:, index])
+    """Of one image with the masked pixels of another. (N, H, W) -> (N,)."""
+    found, many = [], at_a_time(first)
+    with in_mode(network, training=False), torch.no_grad():
+        for start in range(0, len(masks), many):
+            chosen = torch.from_numpy(masks[start : start + many]).to(first.device)[:, None]
+            batch = torch.where(chosen, last, first)
+            found.append(probabilities(subject, scores_of(subject, network(batch)))[:, index])
     return torch.cat(found).double().cpu().numpy()
 
 
@@ -373,19 +455,20 @@ def area(points: NDArray[np.float64]) -> Any:
 # ---------------------------------------------------------------- told
 
 
-def _panels(found: Sanity, original: Map) -> list[Panel]:
+def _panels(found: Sanity, *, signed: bool) -> list[Panel]:
     """The curves, and the map at each depth."""
     panels = [
         plotted(lambda axes: _draw_curve(axes, found.deletion), 2 * WIDTH + 18, 240),
         plotted(lambda axes: _draw_curve(axes, found.insertion), 2 * WIDTH + 18, 240),
     ]
-    kind = "signed" if original.min() < 0 else "positive"
+    kind = "signed" if signed else "positive"
     for depth in found.depths:
         title = f"random: {depth.layer}" + (f" and {depth.layers - 1} above" if depth.layers > 1 else "")
         panel = heat(depth.map, title, kind=kind)
         said = f"rank correlation {depth.correlation:.2f}"
         if kind == "signed":
             said += f", of magnitudes {depth.magnitude:.2f}"
+        said = f"flat for each of {DRAWS} draws: it tells nothing" if depth.flat else said
         panels.append(dataclasses.replace(panel, caption=f"{said}\n{panel.caption}"))
     return panels
 
@@ -408,7 +491,17 @@ def _draw_curve(axes: Any, curve_: Curve) -> None:
 
 def _findings(found: Sanity, how: str) -> list[Finding]:
     findings = []
-    if not found.changes:
+    if found.similarity is None:
+        findings.append(
+            Finding(
+                level="warning",
+                where=how,
+                what="the check with random weights tells nothing: the map is flat with each of them",
+                why="a class that random weights silence shows neither that it changes nor that it does not",
+                do="try another class (--target) or other weights (--seed)",
+            )
+        )
+    elif not found.changes:
         findings.append(
             Finding(
                 level="warning",

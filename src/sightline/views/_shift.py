@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from sightline.base import INK, SERIES, ArgumentError, Finding
+from sightline.base import INK, SERIES, ArgumentError, DataError, Finding
 from sightline.blueprint import Call, Field, Node, execute, fields
 from sightline.data import Progress
 from sightline.imaging import Source, Values
@@ -70,7 +70,7 @@ class Curves:
     by: tuple[float, ...]
     """How far, in pixels, times, or degrees."""
     error: Mapping[str, list[float]]
-    """By layer: ||f(t x) - t f(x)|| / ||f(x)||, on the places compared."""
+    """By layer: ||f(t x) - t f(x)|| / ||t f(x)||, on the places compared."""
     distance: Mapping[str, list[float]]
     """By layer: ||f(t x) - f(x)|| / ||f(x)||, on all of it."""
     probability: list[float]
@@ -90,7 +90,7 @@ def shift(
     """How far a network is equivariant, f[t[x]] = t[f[x]], and invariant, f[t[x]] = f[x].
 
     The image is shifted, scaled and turned; for maps, the error is the length of f[t[x]] - t[f[x]] over that
-    of f[x], on the places whose receptive field lies within the image before and after, where a layer has
+    of t[f[x]], on the places whose receptive field lies within the image before and after, where a layer has
     such; for a shift that is no multiple of a layer's jump its maps are moved by interpolation. Invariance is
     the distance of f[t[x]] from f[x], and the class's probability.
 
@@ -107,8 +107,9 @@ def shift(
         progress: Told how far it is.
 
     Raises:
-        ArgumentError: if there is no such image, layer or class, or the shift is larger than the image.
-        DataError: if the image cannot be read.
+        ArgumentError: if there is no such image, layer or class, the network gives no logits for a class that
+            is asked for, or the shift is larger than the image.
+        DataError: if the image cannot be read, or what a layer gives is not finite.
 
     Source:
         Zeiler and Fergus 2014, "Visualizing and Understanding Convolutional Networks", figure 5.
@@ -235,6 +236,9 @@ def _passed(
     logits = run.output if isinstance(run.output, Tensor) and run.output.dim() == 2 else None
     if logits is not None:
         seen["logits"] = logits.float()
+    for name, values in (*maps.items(), *seen.items()):
+        if not torch.isfinite(values).all():
+            raise DataError(f"{name}: its values are not finite; nothing can be said of how they move")
     return maps, seen, logits
 
 
@@ -248,6 +252,8 @@ def _measured(
 ) -> tuple[Curves, int | None]:
     """The curves of one kind of movement, and the class."""
     maps, seen, logits = _passed(subject, family.inputs[family.still][None], places, watched)
+    if logits is None and target is not None:
+        raise ArgumentError(f"--target {target}: {subject.name} gives no logits of classes")
     if logits is not None and index is None:
         index = subject.class_index(target, logits[0])
     error: dict[str, list[float]] = {place.node.id: [] for place in places}
@@ -455,7 +461,7 @@ def _draw(
             axes.grid(color=INK, alpha=0.2)
         for axes in row[:2]:
             axes.set_ylim(bottom=-0.03)
-    grid[0, 0].set_title("|f(t x) - t f(x)| / |f(x)|, maps /jump", fontsize=10)
+    grid[0, 0].set_title("|f(t x) - t f(x)| / |t f(x)|, maps /jump", fontsize=10)
     grid[0, 1].set_title("|f(t x) - f(x)| / |f(x)|", fontsize=10)
     grid[0, 2].set_title(f"probability of {class_name[:28]}" if class_name else "no classes", fontsize=10)
     for axes in grid[0, :2]:

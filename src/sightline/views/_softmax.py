@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from sightline.base import SERIES, ArgumentError, DataError, Finding
 from sightline.blueprint import execute
 from sightline.views._colour import plotted
+from sightline.views._evidence import probabilities
 from sightline.views._registry import How, Request
 from sightline.views._subject import Picture, Subject
 from sightline.views._view import Panel, View
@@ -56,8 +57,8 @@ def softmax(
     shift = float(scaled.max()) if np.abs(scaled).max() > _LARGEST else 0.0
     exponentials = np.exp(scaled - shift)
     total = float(exponentials.sum())
-    probabilities = exponentials / total
-    order = np.argsort(-probabilities, kind="stable")[:top]
+    shares = exponentials / total
+    order = np.argsort(-shares, kind="stable")[:top]
     best = int(order[0])
     whose = "given" if temperature is not None else "none was fitted"
     if temperature is None and fitted is not None:
@@ -70,14 +71,14 @@ def softmax(
         notes.append(f"the largest z/T, {shift:.6g}, was taken off each exponent: no share changes by it")
     if fitted is not None and temperature is not None:
         notes.append(f"the model's own fitted temperature is {fitted:g}")
-    table = _table(subject, order, logits, scaled, exponentials, probabilities, chosen)
+    table = _table(subject, order, logits, scaled, exponentials, shares, chosen)
     return View(
         how="softmax",
         title=f"Softmax of {subject.name} for {picture.name}: "
-        f"{100 * probabilities[best]:.1f} % {subject.class_name(best)}",
+        f"{100 * shares[best]:.1f} % {subject.class_name(best)}",
         notes=tuple(notes),
         panels=(table, _by_temperature(subject, order[:5], logits, chosen, fitted)),
-        arrays={"logits": logits, "exponentials": exponentials, "probabilities": probabilities},
+        arrays={"logits": logits, "exponentials": exponentials, "probabilities": shares},
         figures={
             "temperature": chosen,
             "fitted_temperature": fitted,
@@ -87,7 +88,7 @@ def softmax(
                     "class": subject.class_name(int(k)),
                     "logit": float(logits[k]),
                     "exponential": float(exponentials[k]),
-                    "probability": float(probabilities[k]),
+                    "probability": float(shares[k]),
                 }
                 for k in order
             ],
@@ -129,15 +130,22 @@ def shares_of(logits: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def answer(subject: Subject, logits: NDArray[np.float64], width: int, count: int = 5) -> Panel:
-    """The most probable classes as bars. (classes,)."""
-    shares = shares_of(logits)
+    """The most probable classes as bars.
+
+    Args:
+        subject: The network.
+        logits: (classes,), what it gave: probabilities already, where it ends in a softmax.
+        width: In pixels.
+        count: Of classes.
+    """
+    shares = probabilities(subject, torch.from_numpy(logits)[None])[0].numpy()
     best = [int(k) for k in np.argsort(-shares, kind="stable")[:count]]
 
     def draw(axes: Any) -> None:
         axes.barh(range(len(best)), 100 * shares[best], color=SERIES[0])
         for y, k in enumerate(best):
             axes.text(100 * shares[k] + 1, y, f"{100 * shares[k]:.1f} %", va="center", fontsize=9)
-        axes.set_yticks(range(len(best)), labels=[_cut(subject.class_name(k), 24) for k in best])
+        axes.set_yticks(range(len(best)), labels=[cut(subject.class_name(k), 24) for k in best])
         axes.invert_yaxis()
         axes.set_xlim(0, 118)
         axes.set_xticks([0, 50, 100])
@@ -150,7 +158,7 @@ def answer(subject: Subject, logits: NDArray[np.float64], width: int, count: int
 
 def _table(
     subject: Subject, order: Sequence[int] | NDArray[np.int64], logits: NDArray[np.float64],
-    scaled: NDArray[np.float64], exponentials: NDArray[np.float64], probabilities: NDArray[np.float64],
+    scaled: NDArray[np.float64], exponentials: NDArray[np.float64], shares: NDArray[np.float64],
     temperature: float,
 ) -> Panel:  # fmt: skip
     """The sum, a class a row, with bars."""
@@ -166,19 +174,19 @@ def _table(
         for x, text in zip(places, heads, strict=True):
             axes.text(x, -0.4, text, ha="right", color=_PALE, fontsize=10)
         for y, k in enumerate(order):
-            axes.text(0, y + 0.5, _cut(subject.class_name(int(k))), va="center", color=_INK, fontsize=11)
+            axes.text(0, y + 0.5, cut(subject.class_name(int(k))), va="center", color=_INK, fontsize=11)
             values = (
                 f"{logits[k]:.3f}", f"{scaled[k]:.3f}", f"{exponentials[k]:.4g}",
-                f"{100 * probabilities[k]:.2f} %",
+                f"{100 * shares[k]:.2f} %",
             )  # fmt: skip
             for x, text in zip(places, values, strict=True):
                 axes.text(x, y + 0.5, text, ha="right", va="center", color=_INK, fontsize=11)
-            axes.barh(y + 0.5, 22 * probabilities[k], left=78, height=0.62, color=SERIES[0])
+            axes.barh(y + 0.5, 22 * shares[k], left=78, height=0.62, color=SERIES[0])
         y = len(order)
         if rest:
             others = np.setdiff1d(np.arange(len(logits)), order)
             axes.text(0, y + 0.5, f"{rest:,} other classes", va="center", color=_PALE, fontsize=11)
-            share = float(probabilities[others].sum())
+            share = float(shares[others].sum())
             sums = f"{exponentials[others].sum():.4g}"
             axes.text(places[2], y + 0.5, sums, ha="right", va="center", color=_PALE, fontsize=11)
             axes.text(
@@ -208,7 +216,7 @@ def _by_temperature(
     def draw(axes: Any) -> None:
         for colour, k in zip(SERIES, order, strict=False):
             axes.plot(
-                temperatures, 100 * shares[:, k], color=colour, label=_cut(subject.class_name(int(k)), 24)
+                temperatures, 100 * shares[:, k], color=colour, label=cut(subject.class_name(int(k)), 24)
             )
         axes.axvline(chosen, color=_PALE, linestyle="--", linewidth=1)
         if fitted is not None and fitted != chosen:
@@ -230,7 +238,8 @@ def _by_temperature(
     return Panel(pixels=panel.pixels, width=panel.width, caption=caption)
 
 
-def _cut(name: str, length: int = 30) -> str:
+def cut(name: str, length: int = 30) -> str:
+    """A name, or its beginning."""
     return name if len(name) <= length else f"{name[: length - 1]}…"
 
 

@@ -218,11 +218,14 @@ def open_subject(
             numbers = [str(k) for k in range(model.architecture.num_classes)]
             assumed, _ = assumed_header(model, Belongings(classes=names or None), numbers)
             preprocessing = Preprocessing(**(assumed.preprocessing | {"size": list(shape[1:])}))
+            sides = zip(assumed.canvas, shape[1:], assumed.architecture.input_size, strict=True)
+            height, width = (round(side * asked / own) for side, asked, own in sides)
+            canvas = dataclasses.replace(assumed.framing, height=height, width=width)
         else:
             half = [0.5] * shape[0]
             fit = choose_fit(shape[1:], shape[1:])
             preprocessing = Preprocessing(size=shape[1:], fit=fit, mean=half, std=half)
-        canvas = Canvas(shape[1], shape[2], shape[0])
+            canvas = Canvas(shape[1], shape[2], shape[0])
     if len(shape) != 3:
         raise ModelFileError(f"{spec} takes inputs of shape {shape}; views are of images")
     where = choose_device(device)

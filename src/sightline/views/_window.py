@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from fractions import Fraction
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +17,8 @@ from sightline.views._layers import check_unit, convolutions, find_layer, maps_o
 from sightline.views._project import RECTIFIERS
 from sightline.views._subject import Subject
 from sightline.views._view import Pixels
+
+_T = TypeVar("_T")
 
 FRAME = (222, 80, 20)
 """The colour of the line about a window."""
@@ -174,7 +177,7 @@ def cropped(values: NDArray[Any], window: Window, outside: float) -> NDArray[Any
     return cut
 
 
-def coloured(values: NDArray[np.float32], most: float | None = None) -> Pixels:
+def signal_picture(values: NDArray[np.float32], most: float | None = None) -> Pixels:
     """Signed values of an input as a picture.
 
     Args:
@@ -239,7 +242,8 @@ def layers_through(subject: Subject, most: int = 5) -> list[Node]:
     """The layers a network is told by, from the first to the last: each convolution, or each stage.
 
     Of a network with few convolutions these are the convolutions, of one whose stages are known its first
-    convolution and its stages, of any other some convolutions evenly spread; each where it is rectified.
+    convolution and its stages (these alone, where they are enough), of any other its convolutions; each where
+    it is rectified. Of more than `most`, some are taken evenly, with the first and the last.
 
     Args:
         subject: The network.
@@ -253,14 +257,19 @@ def layers_through(subject: Subject, most: int = 5) -> list[Node]:
     architecture = subject.model.architecture if subject.model is not None else None
     stages = architecture.stages if architecture is not None else ()
     if len(every) > _FEW and stages:
-        found = [feature_maps(blueprint, every[0])]
+        found = [feature_maps(blueprint, every[0])] if len(stages) < most else []
         found += [find_layer(blueprint, stage.path, needs="maps") for stage in stages]
     else:
-        chosen = every
-        if len(every) > _FEW:
-            chosen = [every[round(k * (len(every) - 1) / (most - 1))] for k in range(most)]
+        chosen = spread_evenly(every, most) if len(every) > _FEW else every
         found = [feature_maps(blueprint, node) for node in chosen]
-    return list({node.id: node for node in found}.values())[:most]
+    return spread_evenly(list({node.id: node for node in found}.values()), most)
+
+
+def spread_evenly(items: Sequence[_T], most: int) -> list[_T]:
+    """At most so many of some things, evenly, with the first and the last."""
+    if len(items) <= most:
+        return list(items)
+    return [items[round(k * (len(items) - 1) / max(1, most - 1))] for k in range(most)]
 
 
 def feature_maps(blueprint: Blueprint, node: Node) -> Node:

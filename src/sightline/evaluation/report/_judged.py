@@ -34,6 +34,7 @@ def judging(runs: Sequence[Facts], series: Series | None) -> Iterable[str]:
         evaluation = run.headline
         yield _judged(evaluation, run)
         yield from _left_out(evaluation, run)
+        yield from _shown(evaluation)
         yield _scored(evaluation.scores)
         yield _calibrated(evaluation)
         return
@@ -49,6 +50,13 @@ def _judged(evaluation: Evaluation, run: Facts) -> str:
     which = count(evaluation.scores.n, part[:-1] if part else "image")
     other = "" if run.own_images else f" of {evaluation.images.source}"
     return f"The network was judged in 32-bit floating point on {which}{other}, {protocol(evaluation, run)}."
+
+
+def _shown(evaluation: Evaluation) -> Iterable[str]:
+    """What the network saw of each image."""
+    if evaluation.protocol:
+        what, _, how = evaluation.protocol.partition(": ")
+        yield f"Of each image the network was shown {what}, {how}."
 
 
 def _left_out(evaluation: Evaluation, run: Facts) -> Iterable[str]:
@@ -106,6 +114,7 @@ def _judged_in_folds(runs: Sequence[Facts], series: Series) -> Iterable[str]:
     pooled = series.pooled
     yield "Each run was judged in 32-bit floating point on its own test images, which it was not trained on."
     if pooled is not None:
+        yield from _shown(pooled)
         yield "The answers of all runs were pooled."
         yield _scored(pooled.scores)
     else:
@@ -119,6 +128,7 @@ def _judged_again(runs: Sequence[Facts], series: Series) -> Iterable[str]:
     low, high = (percent(bound) for bound in series.interval)
     yield _judged(first.headline, first).replace("The network was", "Each network was", 1)
     yield from _left_out(first.headline, first)
+    yield from _shown(first.headline)
     yield (
         f"The mean accuracy of {count(len(runs), 'seed')} was {percent(series.value)} (95{NBSP}% interval "
         f"of the mean by Student's t: {low} to {high})."
