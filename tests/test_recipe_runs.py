@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import yaml
 from PIL import Image
 
 import sightline
-from sightline.imaging import Augmentation, photograph
+from sightline.base import ArgumentError, ModelFileError
+from sightline.imaging import Augmentation, Canvas, photograph
 from sightline.records import read_model_file
-from sightline.training import SilentReporter
+from sightline.training import Phase, Recipe, SilentReporter
 from sightline.training.recipes import choose_recipe
 
 MakeFolder = Callable[..., Path]
@@ -116,3 +119,110 @@ def test_other_batches_are_taken_for_whole_epochs(three_classes: Path, in_tmp: P
     )
     args = run(three_classes, model="net.py:small", recipe=short, batch_size=20)
     assert args["recipe"]["max_steps"] is None
+
+
+def windowed(epochs: int = 2) -> Recipe:
+    """Windows of 24 out of 30 in training, the central 0.8 in judging, of an image's central square."""
+    return Recipe(
+        name="windowed",
+        phases=(Phase(epochs=epochs),),
+        batch_size=16,
+        augmentation=Augmentation(scale=(1.25, 1.25), pca=0.1, fill="mean", crop=0.1),
+        window=0.8,
+        framing="cover",
+    )
+
+
+@pytest.fixture
+def photographs(in_tmp: Path) -> Path:
+    """Two classes of 20 pieces of 48x36, sky and grass of two photographs."""
+    for name in ("china", "flower"):
+        (in_tmp / "photographs" / name).mkdir(parents=True)
+        pixels = photograph(name)
+        for k in range(20):
+            top, left = 8 * k, 12 * k
+            piece = Image.fromarray(pixels[top : top + 36, left : left + 48])
+            piece.save(in_tmp / "photographs" / name / f"{k:02d}.png")
+    return in_tmp / "photographs"
+
+
+def test_windows_of_the_central_square_from_training_to_judging(photographs: Path) -> None:
+    Path("net.py").write_text(NETWORK)
+    args = run(photographs, model="net.py:small", recipe=windowed(), img_size=24)
+    assert (args["data"]["canvas"], args["data"]["framing"]) == ([30, 30], "cover")
+    assert (args["preprocessing"]["fit"], args["preprocessing"]["window"]) == ("crop", 0.8)
+    axes = np.array(args["recipe"]["augmentation"]["pca_axes"])
+    assert axes.shape == (3, 3)
+    assert (np.diff(np.linalg.norm(axes, axis=1)) <= 0).all(), "the widest first"
+    header, _ = read_model_file(Path("run/best.safetensors"))
+    assert header.framing == Canvas(30, 30, 3, framing="cover")
+    shown = sightline.evaluate("net.py:small@run")
+    assert "the centre of a canvas of 30x30" in shown.protocol
+    path = photographs / "china/00.png"
+    predictor = sightline.load_predictor("net.py:small@run")
+    (by_file,) = predictor.predict([("", path)])
+    cut = np.asarray(Image.open(path))[:, 6:42]  # what is beyond the central square counts for nothing
+    wider = np.concatenate([np.zeros((36, 6, 3), np.uint8), cut, np.full((36, 6, 3), 255, np.uint8)], axis=1)
+    Image.fromarray(wider).save("other_edges.png")
+    (by_centre,) = predictor.predict([("", Path("other_edges.png"))])
+    assert by_file.probabilities == pytest.approx(by_centre.probabilities, abs=0.02)
+
+
+def test_a_windowed_run_is_extended_on_the_same_canvas(photographs: Path) -> None:
+    Path("net.py").write_text(NETWORK)
+    Path("recipe.py").write_text(
+        "from sightline.imaging import Augmentation\nfrom sightline.training import Phase, Recipe\n"
+        "def windowed():\n    return Recipe(phases=(Phase(epochs=1),), batch_size=16, window=0.8,\n"
+        "        framing='cover', augmentation=Augmentation(scale=(1.25, 1.25)))\n"
+    )
+    first = run(photographs, model="net.py:small", recipe="recipe.py:windowed", img_size=24)
+    sightline.resume("run", epochs=2, model="net.py:small", reporter=SilentReporter())
+    again = yaml.safe_load(Path("run/args.yaml").read_text())
+    assert {**again, "recipe": None} == {**first, "recipe": None}
+    header, _ = read_model_file(Path("run/last.safetensors"))
+    assert (header.epoch, header.framing) == (2, Canvas(30, 30, 3, framing="cover"))
+
+
+def test_nothing_is_held_out_and_nothing_selected(make_folder: MakeFolder, in_tmp: Path) -> None:
+    data = make_folder({f"{part}/{d}": (d, n) for part, n in (("train", 30), ("test", 10)) for d in (1, 7)})
+    Path("net.py").write_text(NETWORK)
+    recipe = Recipe(phases=(Phase(epochs=2),), batch_size=16, holdout=False, select=None)
+    args = run(data, model="net.py:small", recipe=recipe)
+    assert {part: args["split"][part] for part in ("train", "val", "test")} == {
+        "train": 60,
+        "val": 0,
+        "test": 20,
+    }
+    header, _ = read_model_file(Path("run/best.safetensors"))
+    assert (header.epoch, header.temperature, header.scores) == (2, None, {})
+    judged = sightline.evaluate("net.py:small@run")
+    assert (judged.part, judged.scores.n) == ("test", 20)
+    shutil.copy("run/best.safetensors", "alone.safetensors")
+    alone = sightline.evaluate("net.py:small@alone.safetensors", str(data))
+    assert alone.known_unseen, "the split is found again without anything held out"
+    with pytest.raises(ArgumentError, match=r"holds nothing out, and .* has no images to judge by"):
+        run(make_folder({"train/1": (1, 9), "train/7": (7, 9)}, "only"), recipe=recipe, output="second")
+
+
+def test_some_layers_are_taken_from_another_network(three_classes: Path, in_tmp: Path) -> None:
+    Path("net.py").write_text(
+        NETWORK + "def deep(num_classes, in_channels):\n"
+        "    return nn.Sequential(nn.Conv2d(in_channels, 4, 3), nn.ReLU(), nn.Conv2d(4, 4, 3), nn.ReLU(),\n"
+        "                         nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(16, num_classes))\n"
+    )
+    run(three_classes, model="net.py:small", epochs=1, output="shallow")
+    taken = {"0": "0", "6": "4"}
+    recipe = Recipe(
+        phases=(Phase(epochs=1, start="shallow", taken=taken, frozen_after={"*": 0}),), select=None
+    )
+    with pytest.raises(ArgumentError, match="leaves nothing to train"):
+        run(three_classes, model="net.py:deep", recipe=recipe, output="none")
+    recipe = Recipe(phases=(Phase(epochs=1, start="shallow", taken=taken, trainable=("2",)),), select=None)
+    run(three_classes, model="net.py:deep", recipe=recipe, output="deep")
+    _, shallow = read_model_file(Path("shallow/best.safetensors"))
+    _, deep = read_model_file(Path("deep/best.safetensors"))
+    for mine, theirs in taken.items():
+        assert torch.equal(deep[f"{mine}.weight"], shallow[f"{theirs}.weight"])
+    wrong = dataclasses.replace(recipe, phases=(dataclasses.replace(recipe.phases[0], taken={"2": "9"}),))
+    with pytest.raises(ModelFileError, match=r"shallow.* has no 9, which 2 is to be taken from"):
+        run(three_classes, model="net.py:deep", recipe=wrong, output="wrong")
