@@ -266,7 +266,7 @@ FLAGS = {
     "draw": "--output -o --style --input --depth --unfold",
     "fetch": "--list --for --to --json",
     "view": "--layer --unit --at --target --top --steps --size --temperature --against --seed --sanity "
-    "--input --device --output -o --json",
+    "--classes --input --device --output -o --json",
 }
 
 

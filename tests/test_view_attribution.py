@@ -194,6 +194,24 @@ def test_guided_backpropagation_by_hand() -> None:
     np.testing.assert_array_equal(guided(made, picture(x), target=0).arrays["map"], [[1.0, 0.0]])
 
 
+def test_guided_goes_by_what_a_layer_is_and_not_by_its_name() -> None:
+    """A convolution called relu lets every gradient through."""
+
+    class Misnamed(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.relu = nn.Conv2d(1, 2, 3)
+            self.clip = nn.Flatten()
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.clip(self.relu(x))
+
+    network = drawn(Misnamed())
+    made, x = subject(network, 1, 3, 3), random(0, 1, 1, 3, 3)
+    with pytest.raises(ArgumentError, match="has none"):
+        guided(made, picture(x), target=0)
+
+
 def test_guided_is_the_gradient_where_rectifiers_are_linear() -> None:
     network = drawn(seq(conv(1, 3), nn.ReLU(), nn.Flatten(), nn.Linear(48, 2)))
     with torch.no_grad():  # every unit on, every gradient positive
@@ -305,7 +323,29 @@ def test_what_does_not_add_up_is_a_finding() -> None:
     )
     x = torch.full((1, 1, 2, 2), 0.25, dtype=torch.float64)
     found = integrated(subject(network, 1, 2, 2), picture(x), target=0, steps=2)
-    assert any("adds up to" in finding.what and "--steps 8" in finding.do for finding in found.findings)
+    assert any(
+        "adds up to" in finding.what and "leave --steps out" in finding.do for finding in found.findings
+    )
+
+
+def test_every_step_there_is_goes_where_the_path_bends() -> None:
+    """Many bends: the limit is used up, what remains is said, and a little of it is no warning."""
+
+    def bends(self: Any, x: Tensor) -> Tensor:
+        along = 400 * x.sum((1, 2, 3))[:, None]
+        saws = torch.relu(along - torch.arange(400, dtype=x.dtype) * 1.0137)
+        signs = torch.where(torch.arange(400) % 2 == 0, 1.0, -1.0).to(x)
+        return torch.stack([(saws * signs).sum(1), x[:, 0, 0, 0]], 1)
+
+    x = torch.full((1, 1, 2, 2), 0.25, dtype=torch.float64)
+    found = integrated(subject(Does(bends), 1, 2, 2), picture(x), target=0, baselines=("mean",))
+    told = found.figures["baselines"]["mean"]
+    assert not told["complete"]
+    assert told["steps"] > 200  # of 512 gradients, of which each halving takes two
+    (finding,) = found.findings
+    assert finding.level == "info"
+    assert "is in no pixel" in finding.what
+    assert "--steps 2048" in finding.do
 
 
 # ---------------------------------------------------------------- nothing to see, and bad input

@@ -19,6 +19,7 @@ from sightline.data import ImageSet, open_images
 from sightline.training import train
 from sightline.views import Request, Subject, embedding, open_subject, view
 from sightline.views import _neighbours as neighbours_module
+from sightline.views._embedding import _COLOURS
 from sightline.views._neighbours import (
     directions,
     majority,
@@ -239,7 +240,7 @@ def test_the_most_confused_images_come_first() -> None:
     rows = [list(images.names).index(row["image"]) for row in seen.figures["rows"]]
     five = images.targets[nearest(seen.arrays["features"], 5)[0]] != images.targets[:, None]
     shares = five.mean(1)
-    assert [shares[k] for k in rows] == sorted(shares, reverse=True)[:6]
+    assert [shares[k] for k in rows] == sorted(shares, reverse=True)[:4]
     first = seen.figures["rows"][0]
     assert [n["class"] != first["class"] for n in first["neighbours"]] == other[rows[0]].tolist()
     assert len(first["neighbours"]) == 4
@@ -328,14 +329,35 @@ def test_a_folder_of_images_alone_is_a_set_without_classes(make_folder: MakeFold
     assert (row["image"], row["class"]) == (name, "")
 
 
+def test_images_alone_are_a_set_only_where_classes_are_not_needed(tmp_path: Path) -> None:
+    for name in ("b", "a"):
+        Image.new("L", (8, 8)).save(tmp_path / f"{name}.png")
+    found = open_images(tmp_path, training=False, labelled=False)
+    assert (found.classes, tuple(found.names), found.targets.tolist()) == (("",), ("a.png", "b.png"), [0, 0])
+    for labelled, training in ((True, False), (True, True), (False, True)):
+        with pytest.raises(DataError):
+            open_images(tmp_path, training=training, labelled=labelled)
+
+
+def test_frames_are_seen_on_white_and_on_black() -> None:
+    """Every colour of a class has a contrast of 1.7 at least with both (WCAG 2's ratio)."""
+    for colour in _COLOURS:
+        shares = np.array([int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)])
+        linear = np.where(shares <= 0.04045, shares / 12.92, ((shares + 0.055) / 1.055) ** 2.4)
+        light = linear @ (0.2126, 0.7152, 0.0722)
+        assert 1.05 / (light + 0.05) > 1.7, colour
+        assert (light + 0.05) / 0.05 > 1.7, colour
+
+
 def test_what_is_wrong_with_a_folder_of_images_alone(tmp_path: Path) -> None:
     subject = Subject.of(network(), (1, 8, 8))
-    Image.new("L", (8, 8)).save(tmp_path / "a.png")
+    for name in ("a", "z"):
+        Image.new("L", (8, 8)).save(tmp_path / f"{name}.png")
     Image.fromarray(np.zeros((8, 8), np.uint16)).save(tmp_path / "b.png")
-    with pytest.raises(DataError, match=r"b.png is uint16 of 1 channels, a.png uint8 of 1; keep one kind"):
+    with pytest.raises(DataError, match=r"b.png: is 16-bit with 1 channel, and most images .* are 8-bit"):
         view("embedding", subject, Request(image=str(tmp_path)))
     (tmp_path / "b.png").write_text("no image")
-    with pytest.raises(DataError, match=r"/b.png: not an image"):
+    with pytest.raises(DataError, match=r"1 of 3 files cannot be read \(b.png: not an image"):
         view("embedding", subject, Request(image=str(tmp_path)))
     (tmp_path / "b.png").unlink()
     (tmp_path / "deeper").mkdir()  # a folder that has folders is one of classes

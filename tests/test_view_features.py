@@ -286,6 +286,13 @@ def test_the_images_of_a_set_that_excite_most_against_brute_force(what: dict[str
     assert seen.figures["values"][0]["set"] == pytest.approx(float(values[:, 0].max()), rel=1e-5)
 
 
+def test_a_class_without_a_name_is_called_once() -> None:
+    seen = features(Subject.of(small().network, (1, 8, 8)), target=1, steps=1)
+    assert seen.title.startswith("What excites class 1, ")
+    named = Subject.of(small().network, (1, 8, 8), classes=list("abcdefghij"))
+    assert features(named, target="b", steps=1).title.startswith("What excites the class b, ")
+
+
 def test_images_without_classes_are_called_by_their_files(tmp_path: Path) -> None:
     pixels = open_images("digits").pixels
     assert pixels is not None

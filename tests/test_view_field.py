@@ -240,10 +240,21 @@ def test_bad_input_is_named() -> None:
     refused(r"--at is of one layer; say which by --layer", at=(0, 0))
     refused(r"--unit is of one layer; say which by --layer", unit=0)
     refused(r"view field needs an image", image=None)
-    refused(r"--top is not for view field", top=3)
+    refused(r"--top 3 is how many layers are shown; it goes without --layer", layer="1", top=3)
+    refused(r"--steps is not for view field", steps=3)
     plain = Subject.of(seq(nn.Flatten(), nn.Linear(64, 3)), (1, 8, 8), name="plain")
     with pytest.raises(ArgumentError, match=r"plain has no convolution to look at"):
         field(plain, plain.picture("digit:0"))
+
+
+def test_top_is_how_many_layers() -> None:
+    net = seq(*(part for k in range(4) for part in (conv(1 if k == 0 else 4, 4), nn.ReLU())))
+    subject = Subject.of(net.eval(), (1, 8, 8), name="small")
+    every = [layer["layer"] for layer in field(subject, subject.picture("digit:4")).figures["layers"]]
+    two = view("field", subject, Request(image="digit:4", top=2))
+    assert [layer["layer"] for layer in two.figures["layers"]] == [every[0], every[-1]]
+    assert len(every) == 4
+    assert len(two.panels) == 6
 
 
 def test_the_frame_hides_no_pixel_of_a_small_picture() -> None:

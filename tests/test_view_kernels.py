@@ -95,6 +95,21 @@ def test_top_says_what_is_left_out() -> None:
     assert "4 of 9 filters" in kernels(of(nn.Conv2d(3, 9, 3)), top=4).notes[0]
 
 
+@pytest.mark.parametrize(("count", "shown"), [(96, 96), (128, 128), (130, 64)])
+def test_all_are_shown_while_they_have_room(count: int, shown: int) -> None:
+    (note,) = kernels(of(nn.Conv2d(3, count, 3))).notes
+    assert note.startswith(f"{shown} of {count} filters")
+    assert ("--top N shows more" in note) == (shown < count)
+    (asked,) = kernels(of(nn.Conv2d(3, count, 3)), top=5).notes
+    assert asked.startswith(f"5 of {count} filters")
+    assert "--top" not in asked
+
+
+def test_filters_with_a_row_each_are_fewer() -> None:
+    (note,) = kernels(of(nn.Conv2d(5, 40, 3), (5, 12, 12))).notes
+    assert note.startswith("24 of 40 filters, 5 of 5 input channels; --top N shows more")
+
+
 def test_layers_by_name_module_and_number() -> None:
     """A module means its last convolution, though a ReLU follows it there."""
     network = nn.Sequential()
@@ -208,7 +223,7 @@ def test_two_networks_on_one_page(run: Path) -> None:
     first, second = open_subject(str(run)), open_subject("lenet5")
     seen = compare(first, second, "digit:7")
     assert len(seen.panels) == 8
-    assert [panel.title.split(": ")[0] for panel in seen.panels] == [str(run), "lenet5"] * 4
+    assert [panel.title.split(": ")[0] for panel in seen.panels] == [run.name, "lenet5"] * 4
     assert any("lenet5 has fresh weights" in note for note in seen.notes)
     assert np.array_equal(seen.arrays["1.weight"], kernels(first).arrays["weight"])
     assert np.array_equal(seen.arrays["2.weight"], kernels(second).arrays["weight"])
@@ -217,7 +232,7 @@ def test_two_networks_on_one_page(run: Path) -> None:
 
 def test_compare_needs_something_to_compare(run: Path) -> None:
     with pytest.raises(
-        ArgumentError, match="needs --against MODEL, or a run that kept snapshots; lenet5 has 0"
+        ArgumentError, match="needs --against MODEL, or a run that kept snapshots, and of lenet5 there are 0"
     ):
         view("compare", open_subject("lenet5"), Request(image="digit:7"))
 
@@ -249,7 +264,8 @@ def test_every_view_of_one_picture_takes_against(run: Path, in_tmp: Path) -> Non
         ),
         (["maps", "lenet5", "digit:0", "--layer", "feature.0"], "no such layer; did you mean"),
         (["maps", "lenet5"], "view maps needs an image"),
-        (["kernels", "lenet5", "-o", "k.gif"], "this view does not move"),
+        (["kernels", "lenet5", "-o", "k.gif"], "train it with a recipe that sets snapshot_every=1"),
+        (["maps", "lenet5", "digit:0", "-o", "k.gif"], "this view does not move"),
         (["kernels", "lenet5", "--against", "lenet6"], "lenet5"),
         (["compare", "lenet5"], "needs --against MODEL"),
         (["softmax", "lenet5", "digit:0", "--temperature", "0"], "it must be above 0"),

@@ -69,6 +69,22 @@ def test_before_a_relu_it_is_said_what_is_passed_on() -> None:
     assert view.panels[1].scale.kind == "signed"
 
 
+def test_rows_of_a_layer_are_of_one_length() -> None:
+    """Ten maps are two rows of five, and not eight and two."""
+    five, ten = (look(scaled(*range(1, n + 1)), layer="conv1").panels[-1].pixels for n in (5, 10))
+    assert five.shape[1] == ten.shape[1]
+    assert ten.shape[0] == 2 * five.shape[0] + 8  # a gap
+
+
+def test_the_title_has_the_files_name_alone() -> None:
+    subject = Subject.of(scaled(1.0), (1, 2, 2))
+    seen = dataclasses.replace(picture(FOUR), name="/a/long/way/to/ship.png", notes=("its edge is repeated",))
+    for view in (maps(subject, seen), maps(subject, seen, layer="conv1")):
+        assert "ship.png" in view.title
+        assert "/a/long" not in view.title + view.panels[0].title
+        assert "its edge is repeated" in view.notes
+
+
 def test_nothing_to_see_is_said() -> None:
     assert look(seq(scaled(-1, -2), nn.ReLU()), layer="1").findings[0].what == "no unit fires in this image"
     assert (

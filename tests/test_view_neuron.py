@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from sightline.base import ArgumentError, DataError, ModelFileError
 from sightline.views import Picture, Subject, View, neuron
+from sightline.views._neuron import _added
 from small_networks import Does, seq
 
 FOUR = torch.arange(16.0).reshape(1, 1, 4, 4)
@@ -85,6 +86,24 @@ def test_the_whole_depth_column_and_the_rest_said() -> None:
     assert view.figures["value"] == 45
     assert view.notes[-1] == "written out below: 2 of 10 inputs, the strongest first"
     assert view.arrays["products"].reshape(-1).tolist() == list(range(10))
+
+
+def test_a_sum_has_one_sign_a_term_and_ends_as_the_title_says() -> None:
+    assert _added([("", -0.5), ("", -0.25), (" (2 other inputs)", 1e-5), (" (bias)", -2.0)]) == (
+        "-0.5 - 0.25 + (2 other inputs) 1e-05 - (bias) 2"
+    )
+    seen = look(nn.Sequential(conv([[1.0, -2.0], [0.0, 0.0]], -3.0), nn.ReLU()), at=(0, 0))
+    assert seen.title.endswith(f"is {seen.figures['network']:.4g}, then 0")
+
+
+def test_large_windows_are_fewer_unless_asked() -> None:
+    """Of twelve inputs, as many 5x5 windows as a page holds; eight of one value; all where asked."""
+    x = torch.rand((1, 12, 5, 5), generator=torch.Generator().manual_seed(0))
+    large, small = nn.Conv2d(12, 1, 5), nn.Conv2d(12, 1, 1)
+    assert len(look(large, x).figures["channels"]) == 4
+    assert any("--top N writes out more" in note for note in look(large, x).notes)
+    assert len(look(small, x).figures["channels"]) == 8
+    assert len(look(large, x, top=12).figures["channels"]) == 12
 
 
 def test_groups_read_their_own_channels() -> None:

@@ -15,8 +15,8 @@ from PIL import Image
 from sightline.base import ArgumentError, Finding
 from sightline.views import Panel, Scale, View
 from sightline.views._colour import grey, over, plotted, positive, resized, signed
-from sightline.views._drawn import cells, enlarged, short
-from sightline.views._render import page, sheet
+from sightline.views._drawn import alike, cells, enlarged, short
+from sightline.views._render import number, page, sheet
 
 RED = np.full((4, 6, 3), (255, 0, 0), np.uint8)
 
@@ -60,6 +60,66 @@ def test_panels_flow_and_keep_to_the_width() -> None:
     dark = (np.array(ragged) == 0).all(-1)
     first = np.flatnonzero(dark[:, 30])[0]
     assert dark[first, 18 + 900 + 18 + 5]  # the second column begins after the widest of the first
+
+
+def darkest(picture: Image.Image) -> list[int]:
+    """Top of each picture on a page: rows that begin to be black at all."""
+    black = (np.array(picture) == 0).all(-1)
+    rows = black.sum(1) > 100
+    return [int(k) for k in np.flatnonzero(rows[1:] & ~rows[:-1]) + 1]
+
+
+def test_no_panel_is_left_over_alone() -> None:
+    """Of three that fit, four are two and two; three and two stay so; a wide one stands alone."""
+    narrow, wide = (Panel(pixels=np.zeros((10, n, 3), np.uint8), width=n) for n in (300, 900))
+
+    def widths(*panels: Panel) -> list[int]:
+        sheet_of = sheet(some(panels=panels, notes=(), findings=()))
+        black = (np.array(sheet_of) == 0).all(-1)
+        return [int(black[top].sum()) // 300 for top in darkest(sheet_of)]
+
+    assert widths(*[narrow] * 4) == [2, 2]
+    assert widths(*[narrow] * 5) == [3, 2]
+    assert widths(*[narrow] * 7) == [3, 3, 1]
+    assert widths(*[narrow] * 3, wide) == [3, 3]
+
+
+def test_notes_beyond_four_lines_stand_beneath() -> None:
+    notes = tuple(f"note {k}" for k in range(7))
+    block = Panel(pixels=np.zeros((10, 300, 3), np.uint8), width=300)
+    few, many = (sheet(some(panels=(block,), notes=n, findings=())) for n in (notes[:4], notes))
+    assert darkest(few) == darkest(many)
+    assert many.height == few.height + 3 * 21 + 18
+    text = page(some(notes=notes))
+    assert text.index("note 3") < text.index('class="panels"') < text.index("note 4")
+
+
+def test_a_page_keeps_lines_and_the_ends_of_scales() -> None:
+    panel = Panel(pixels=RED, caption="a\nb", scale=Scale("positive", 0.0, 1.0), width=60)
+    text = page(some(panels=(panel,)))
+    assert "a\nb</figcaption>" in text
+    assert "white-space: pre-line" in text
+    assert 'class="range" style="width: 60px"' in text
+    assert 'class="bar"' in text
+
+
+@given(st.floats(-1e9, 1e9))
+def test_a_number_beside_a_scale_is_short_and_true(value: float) -> None:
+    text = number(value)
+    assert float(text) == pytest.approx(value, rel=0.0051)
+    assert "e+" not in text
+    assert "e-0" not in text
+
+
+@given(st.floats(1e-3, 9e4), st.floats(-1, 1))
+def test_cells_of_one_column_are_written_alike(largest: float, share: float) -> None:
+    """As many places behind the point as the largest has, half of the last of which is the error."""
+    write = alike(largest)
+    value = share * largest
+    places = len(write(largest).partition(".")[2])
+    assert value == 0 or len(write(value).partition(".")[2]) == places
+    assert float(write(value)) == pytest.approx(value, rel=0, abs=0.51 * 10.0**-places)
+    assert len(write(value)) <= 7
 
 
 def test_a_page_needs_nothing_else_and_escapes_names(tmp_path: Path) -> None:

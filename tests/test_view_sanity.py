@@ -18,6 +18,9 @@ from sightline.views._sanity import (
     LEVELS,
     ORDERS,
     Curve,
+    Depth,
+    Sanity,
+    _findings,
     area,
     block_means,
     blurred,
@@ -296,7 +299,10 @@ def test_an_order_of_chance_is_no_better() -> None:
 def test_what_changes_nothing_is_no_better() -> None:
     flat = Curve(what="deletion", points=np.full(5, 0.3), random=np.full((4, 5), 0.3))
     assert not flat.better
-    little = Curve(what="insertion", points=np.full(5, 0.309), random=np.full((4, 5), 0.3))
+    rising = np.linspace(0, 0.6, 5)
+    little = Curve(
+        what="insertion", points=rising + np.array([0, 9, 9, 9, 0]) / 1000, random=np.array([rising] * 4)
+    )
     assert little.beaten == 4
     assert "ahead of 4 of 4 by less than 0.01 in the mean: no better than random" in little.line
     assert not little.better  # by less than 0.01
@@ -334,3 +340,54 @@ def test_curves_and_depths_are_on_the_page(trained: Subject) -> None:
     assert sum(title.startswith("random: ") for title in titles) == 4
     assert found.arrays["deletion"].shape == (ORDERS + 1, LEVELS + 1)
     assert any("sanity 2" in note and f"of {ORDERS}" in note for note in found.notes)
+
+
+def test_an_image_that_says_it_all_without_its_details_cannot_tell() -> None:
+    """The blurred image alone has 0.9 of the probability, or the blank one."""
+    up, down = np.array([0.81, 0.7, 0.9]), np.array([0.9, 0.7, 0.81])
+    assert Curve(what="insertion", points=up, random=np.array([up] * 3)).verdict == "cannot tell"
+    assert Curve(what="deletion", points=down, random=np.array([down] * 3)).verdict == "cannot tell"
+    for what, points in (("insertion", [0.8, 0.7, 0.9]), ("deletion", [0.9, 0.7, 0.8])):
+        found = Curve(what=what, points=np.array(points), random=np.array([points] * 3))
+        assert found.verdict == "no better than random"
+
+
+@pytest.mark.parametrize(
+    ("deletion", "insertion", "said", "passes"),
+    [
+        ("better", "worse", ["deletion and insertion disagree: by deletion it is better"], False),
+        ("worse", "better", ["deletion and insertion disagree: by insertion it is better"], False),
+        ("worse", "worse", ["no better than random orders by deletion and insertion"], False),
+        (
+            "better",
+            "blind",
+            ["insertion cannot tell: the blurred image alone has a probability of 0.85"],
+            True,
+        ),
+        ("worse", "blind", ["insertion cannot tell", "no better than random orders by deletion"], False),
+        ("better", "better", [], True),
+        ("blind", "blind", ["deletion cannot tell", "insertion cannot tell"], False),
+    ],
+)
+def test_what_the_two_measures_say_together(
+    deletion: str, insertion: str, said: list[str], passes: bool
+) -> None:
+    def made(what: str, how: str) -> Curve:
+        sign = -1 if what == "deletion" else 1
+        points = np.array([0.85, 0.7, 0.9]) if how == "blind" else np.array([0.0, 0.5, 0.9])
+        points = points[::-1] if what == "deletion" else points
+        ahead = sign * np.array([0.0, 0.2, 0.0]) if how == "better" else np.zeros(3)
+        return Curve(what=what, points=points + ahead, random=np.array([points] * 4))
+
+    depth = Depth(
+        layer="a", layers=1, counts=True, correlation=0.0, magnitude=0.0, map=np.array([[0.0, 1.0]])
+    )
+    found = Sanity(
+        depths=(depth,), deletion=made("deletion", deletion), insertion=made("insertion", insertion)
+    )
+    findings = _findings(found, "saliency")
+    assert len(findings) == len(said)
+    for finding, text in zip(findings, said, strict=True):
+        assert text in finding.what
+        assert finding.level == ("info" if "cannot tell" in text else "warning")
+    assert found.to_dict()["passes"] is passes

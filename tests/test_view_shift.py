@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import math
+import types
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,7 @@ from torch import Tensor, nn
 
 from sightline.base import ArgumentError, DataError
 from sightline.imaging import Preprocessing
-from sightline.views import Request, Subject, shift, view
+from sightline.views import Request, Subject, open_subject, shift, view
 from sightline.views._movements import families, sampled, wide_input
 from small_networks import Does, seq
 
@@ -74,7 +76,8 @@ def test_a_stride_of_two_is_equivariant_only_at_even_shifts(way: str, border: An
     assert max(found[0::2]) < 1e-6
     assert min(found[1::2]) > 0.01
     assert seen.figures["layers"][0]["jump"] == 2
-    assert any("jump (2)" in note and note.endswith("equivariant") for note in seen.notes)
+    assert seen.figures["layers"][0]["equivariant"] is True
+    assert any(note.startswith("equivariant at multiples") and "2 /2 (" in note for note in seen.notes)
 
 
 def test_the_error_between_two_places_is_that_of_the_interpolated_map() -> None:
@@ -259,3 +262,47 @@ def test_bad_choices(chosen: dict[str, Any], message: str) -> None:
         shift(network, noise(), **chosen)
     with pytest.raises(ArgumentError, match="view shift needs an image"):
         view("shift", network, Request())
+
+
+def test_where_every_place_sees_the_border_nothing_is_claimed() -> None:
+    """Every place of the layer sees the border at 32 pixels; at the side that is named some do not."""
+    small = open_subject("resnet20")
+    layer = "layer2.2.relu#2"
+    seen = shift(small, noise(32, 3), layer=layer)
+    assert seen.figures["layers"][0]["equivariant"] is None
+    (note,) = [note for note in seen.notes if note.startswith("cannot be told at 32x32")]
+    assert not any("not equivariant" in note for note in seen.notes)
+    side = int(note.rpartition("--input ")[2])
+    large = shift(open_subject("resnet20", input_size=(side, side)), noise(side, 3), layer=layer, most=8)
+    assert large.figures["layers"][0]["equivariant"] is True
+
+
+def test_a_network_of_one_size_is_not_told_to_take_another() -> None:
+    wide = subject(nn.Conv2d(1, 4, 15, padding=7), nn.ReLU(), nn.Conv2d(4, 3, 3, padding=1))
+    seen = shift(wide, noise(), layer="2")
+    (note,) = [note for note in seen.notes if note.startswith("cannot be told at 16x16")]
+    assert "--input" not in note
+
+
+def test_probabilities_are_those_of_the_models_own_temperature() -> None:
+    network = subject(around(1, 4), nn.ReLU(), nn.Flatten(), nn.Linear(4 * SIDE * SIDE, 3))
+    header = types.SimpleNamespace(temperature=2.5)
+    own = dataclasses.replace(network, header=header)  # type: ignore[arg-type]
+    seen = shift(own, noise(), border="circular", most=1)
+    with torch.no_grad():
+        logits = network.network(network.picture(noise()).x)
+    expected = float((logits / 2.5).softmax(1).max())
+    assert seen.arrays["shift/probability"][0] == pytest.approx(expected, rel=1e-5)
+
+
+def test_another_picture_than_that_of_other_views_is_said() -> None:
+    network = subject(nn.Conv2d(1, 4, 3, padding=1), nn.ReLU(), nn.Flatten(), nn.Linear(4 * 4096, 3), side=64)
+    image = noise(80)
+    seen = shift(network, image)
+    (note,) = [note for note in seen.notes if "other views" in note]
+    with torch.no_grad():
+        logits = network.network(network.picture(image).x)
+    there = float(logits.softmax(1)[0, seen.figures["target_index"]])
+    assert f"has {there:.3g};" in note
+    assert f"it has {seen.arrays['shift/probability'][0]:.3g} here" in note
+    assert not any("other views" in note for note in shift(network, image, border="edge").notes)

@@ -18,6 +18,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from sightline.base._finding import Finding
 
+_LISTED = 12
+"""Names at most, where none is close."""
+
 
 class SightlineError(Exception):
     """Something a user can mend: the text is one line that says what, and what to do."""
@@ -67,9 +70,20 @@ def did_you_mean(name: str, allowed: Iterable[str]) -> str:
         'did you mean lenet5?'
         >>> did_you_mean("xyz", ["lenet5", "resnet18"])
         'there are: lenet5, resnet18'
+
+    Numbers are in their own order, and of many names only the first are listed:
+
+        >>> did_you_mean("cat", map(str, range(1000)))
+        'there are: 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11 and 988 more'
     """
-    known = sorted(allowed)
+    known = sorted(allowed, key=_by_number)
     close = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
     if close:
         return f"did you mean {' or '.join(close)}?"
-    return f"there are: {', '.join(known)}"
+    more = f" and {len(known) - _LISTED} more" if len(known) > _LISTED else ""
+    return f"there are: {', '.join(known[:_LISTED])}{more}"
+
+
+def _by_number(name: str) -> tuple[int, str]:
+    """Numbers first, by their value; an int may have no more than some thousand digits."""
+    return (int(name), name) if name.isascii() and name.isdecimal() and len(name) < 20 else (10**20, name)

@@ -24,7 +24,10 @@ def view(
     ] = None,
     image: Annotated[
         str | None,
-        typer.Argument(metavar="IMAGE|DATA", help="A file, china, flower, digit:N; or a set of images."),
+        typer.Argument(
+            metavar="IMAGE|DATA",
+            help="A file, china, flower, digit:0 to digit:1796; or a set of images.",
+        ),
     ] = None,
     layer: Annotated[
         str | None,
@@ -33,6 +36,9 @@ def view(
     unit: Annotated[int | None, typer.Option(min=0, help="A channel, or an output.")] = None,
     at: Annotated[str | None, typer.Option(help="A position in the layer's maps: ROW,COLUMN.")] = None,
     target: Annotated[str | None, typer.Option(help="A class by name or number; else the likeliest.")] = None,
+    classes: Annotated[
+        Path | None, typer.Option(help="Of weights that came alone: a file with class names, one a line.")
+    ] = None,
     top: Annotated[int | None, typer.Option(min=1, help="How many of the strongest.")] = None,
     steps: Annotated[int | None, typer.Option(min=1, help="Of a path, a search, or samples.")] = None,
     size: Annotated[int | None, typer.Option(min=1, help="Side of a patch.")] = None,
@@ -55,6 +61,7 @@ def view(
     """Show what a network sees: its filters, maps, one neuron, what an image's answer rests on."""
     from sightline.base import ArgumentError
     from sightline.cli._console import make_reporter
+    from sightline.inference import read_belongings
     from sightline.views import HOWS, Request, find_view, open_subject
     from sightline.views import view as make_view
 
@@ -66,12 +73,15 @@ def view(
         raise ArgumentError(f"view {how} needs a model; type sightline view {how} MODEL")
     assert how in HOWS
     path = output or Path(_DEFAULT.format(how=how))
+    names = read_belongings(None, None, classes).classes
     request = Request(
         image=image, layer=layer, unit=unit, at=_position(at), target=target, top=top, steps=steps, size=size,
-        temperature=temperature, against=against, input_size=_side(input), seed=seed, sanity=sanity,
-        device=device, output=path, progress=make_reporter().progress,
+        temperature=temperature, against=against, input_size=_side(input), classes=names, seed=seed,
+        sanity=sanity, device=device, output=path, progress=make_reporter().progress,
     )  # fmt: skip
-    subject = open_subject(model, device=device, input_size=_side(input))
+    subject = open_subject(model, device=device, classes=names or (), input_size=_side(input))
+    if names is not None and subject.header is not None and against is None:
+        raise ArgumentError(f"--classes is of weights that came alone; {model} carries its own")
     if not subject.trained:
         print(f"{model} has fresh weights: what is seen in them is chance", file=sys.stderr)
     result = make_view(found.name, subject, request)

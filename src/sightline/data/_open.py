@@ -38,6 +38,7 @@ def open_images(
     source: str | Path,
     *,
     training: bool = True,
+    labelled: bool = True,
     allow_unreadable: bool = False,
     pages: str = "",
     progress: Progress | None = None,
@@ -54,6 +55,8 @@ def open_images(
         training: Whether a network is to be trained on them: there must be two classes or more, train must
             have every class, and up to 1 % of the files may be unreadable, but not all of a class.
             Otherwise none may be.
+        labelled: Whether every image must have a class. If not, a folder that holds nothing but images is a
+            set too: all of one class, whose name is empty.
         allow_unreadable: Allow any number of unreadable files. They are left out, named and counted in
             `findings`, never replaced; so is a class that is left with none. An image of another depth, or
             with other channels, than most is as one that is unreadable.
@@ -70,7 +73,7 @@ def open_images(
     check_pages(pages)
     path = Path(source)
     if path.is_dir():
-        return _open_folder(str(source), path, training, allow_unreadable, pages, progress)
+        return _open_folder(str(source), path, training, labelled, allow_unreadable, pages, progress)
     if path.exists():
         return open_file(str(source), path, training, allow_unreadable, pages, progress)
     if str(source) in EMBEDDED:
@@ -104,7 +107,13 @@ def _open_digits() -> ImageSet:
 
 
 def _open_folder(
-    source: str, root: Path, training: bool, allow_unreadable: bool, pages: str, progress: Progress | None
+    source: str,
+    root: Path,
+    training: bool,
+    labelled: bool,
+    allow_unreadable: bool,
+    pages: str,
+    progress: Progress | None,
 ) -> ImageSet:
     listed, others, folders, again = _list_files(source, root, progress)
     if not listed:
@@ -119,8 +128,10 @@ def _open_folder(
     names = Texts.of(map(shown, listed)) if misnamed else listed
     holding = _holding(names)
     within = list(holding.first)
-    has_parts = _has_parts(source, within, training)
-    place_of = [_place(source, first, has_parts) for first in holding.first.values()]
+    alone = not labelled and within == [""] and not folders
+    has_parts = not alone and _has_parts(source, within, training)
+    place_of: list[Place] = [(None, "")] if alone else []
+    place_of = place_of or [_place(source, first, has_parts) for first in holding.first.values()]
     records = read_records(root, listed, progress, pages=pages)
     kind, strays = common_kind(records)
     records = without(records, strays)

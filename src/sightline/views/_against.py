@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 
 import numpy as np
 from PIL import Image
@@ -19,7 +20,16 @@ def labels(first: Subject, second: Subject) -> tuple[str, str]:
     if first.name != second.name:
         return first.name, second.name
     specs = [s.model.spec if s.model is not None else s.name for s in (first, second)]
-    return (specs[0], specs[1]) if specs[0] != specs[1] else (f"{first.name} (1)", f"{second.name} (2)")
+    if specs[0] == specs[1]:
+        return f"{first.name} (1)", f"{second.name} (2)"
+    short = [_short(spec) for spec in specs]
+    return (short[0], short[1]) if short[0] != short[1] else (specs[0], specs[1])
+
+
+def _short(spec: str) -> str:
+    """What a user calls a model, its file without folders."""
+    name, at, file = spec.rpartition("@")
+    return f"{name}{at}{Path(file).name or file}"
 
 
 def side_by_side(one: Subject, other: Subject, first: View, second: View) -> View:
@@ -40,11 +50,11 @@ def side_by_side(one: Subject, other: Subject, first: View, second: View) -> Vie
     if not paired:
         panels = [_named(names[0], p) for p in first.panels] + [_named(names[1], p) for p in second.panels]
     said = [note for note in first.notes if note in second.notes]
-    said += [f"{names[0]}: {note}" for note in first.notes if note not in second.notes]
-    said += [f"{names[1]}: {note}" for note in second.notes if note not in first.notes]
     for name, subject in zip(names, (one, other), strict=True):
         if not subject.trained:
             said.append(f"{name} has fresh weights, as far as is known: what is seen in them is chance")
+    said += [f"{names[0]}: {note}" for note in first.notes if note not in second.notes]
+    said += [f"{names[1]}: {note}" for note in second.notes if note not in first.notes]
     frames = [
         _beside(_named(names[0], a), _named(names[1], b))
         for a, b in zip(first.frames, second.frames, strict=False)
@@ -68,7 +78,7 @@ def side_by_side(one: Subject, other: Subject, first: View, second: View) -> Vie
 
 
 def on_one_scale(*panels: Panel) -> tuple[Panel, ...]:
-    """Panels drawn again up to the largest last value of theirs, if all can be and mean the same by it.
+    """Panels drawn again up to the largest value of theirs, if all can be and mean the same by it.
 
     Where one is more than twenty times another, each keeps its own, for the smaller to be seen, and says so.
     """
@@ -78,12 +88,13 @@ def on_one_scale(*panels: Panel) -> tuple[Panel, ...]:
     if len(scales) < len(panels) or len(again) < len(panels) or len(kinds) != 1:
         return panels
     high = max(scale.high for scale in scales)
+    end = max([high, *(panel.largest for panel in panels if panel.largest is not None)])
     if high > _FAR * min(scale.high for scale in scales):
         said = f"on its own scale: they differ more than {_FAR} times"
         return tuple(
             dataclasses.replace(p, caption=f"{p.caption}; {said}" if p.caption else said) for p in panels
         )
-    return tuple(draw(high) for draw in again)
+    return tuple(draw(end) for draw in again)
 
 
 def _named(name: str, panel: Panel) -> Panel:

@@ -39,6 +39,8 @@ COMPLETE = 1e-3
 """Integrated gradients add up to the difference of the scores within so much of it, or of 1 if it is less."""
 _STEPS, _MOST = 32, 512
 """Steps of a path to begin with, and gradients at most; a step that does not add up is halved."""
+_SMALL = 0.01
+"""A share of the difference that is good to know where it is missing; more is a warning."""
 _BATCH = 16
 _NOISE = 0.15
 _SAMPLES = 50
@@ -145,8 +147,8 @@ def guide(met: dict[str, None]) -> dict[str, Rule]:
 
     def rule(call: Call) -> Any:
         output = call.run()
-        if call.kind in _CLAMPS and not _is_relu(call):
-            return output
+        if call.kind not in _RECTIFIERS and not (call.kind in _CLAMPS and _is_relu(call)):
+            return output  # a rule is met by name, too: a convolution may be called relu
         if isinstance(output, Tensor) and output.requires_grad:
             met[call.kind] = None
             output.register_hook(_positive)  # type: ignore[no-untyped-call]
@@ -260,7 +262,7 @@ def integrated(
         name: _path(subject, subject.network, picture, said, start, steps)
         for name, start in _starts(subject, picture, baselines)
     }
-    panels, notes = [shown_picture(picture)], [said.note]
+    panels, notes = [shown_picture(picture)], [said.note, *picture.notes]
     arrays: dict[str, Map] = {}
     findings: list[Finding] = []
     for name, path in paths.items():
@@ -268,13 +270,17 @@ def integrated(
         total: Map = values.sum(0)
         arrays |= {f"values.{name}": values, f"map.{name}": total}
         panels += [
-            heat(total, f"from {name}", least=said.worth, unit=f"of the {said.kind}, a pixel"),
+            heat(
+                total,
+                f"from {name}: orange adds, blue takes away",
+                least=said.worth,
+                unit=f"of the {said.kind}, a pixel",
+            ),
             overlay(picture, total, f"over the picture, from {name}", least=said.worth),
         ]
         notes.append(
-            f"from {name}: the score goes from {path.before:.4g} to {path.after:.4g}, by "
-            f"{path.difference:.4g}; in {path.steps} steps the map adds up to {path.sum:.4g}, an error of "
-            f"{path.error:.2g}"
+            f"from {name}: {path.before:.4g} to {path.after:.4g}, a difference of {path.difference:.4g}; in "
+            f"{path.steps} steps the map adds up to {path.sum:.4g}, an error of {path.error:.2g}"
         )
         findings += path.findings(name)
         findings += flat(float(np.abs(total).sum()), said, f"all of the map from {name} together")
@@ -282,10 +288,7 @@ def integrated(
     view = View(
         how="integrated",
         title=f"Integrated gradients for {said.title}, {subject.name}",
-        notes=(
-            *notes,
-            "orange adds to the score on the way from the baseline to the picture, blue takes away",
-        ),
+        notes=tuple(notes),
         panels=tuple(panels),
         arrays=arrays,
         figures={
@@ -316,6 +319,8 @@ class _Path:
     before: float
     after: float
     steps: int
+    adaptive: bool
+    """Whether they were halved where they had to be, up to the limit."""
 
     @property
     def difference(self) -> float:
@@ -336,13 +341,19 @@ class _Path:
     def findings(self, name: str) -> list[Finding]:
         if self.complete:
             return []
+        share = self.error / max(abs(self.difference), 1e-12)
+        part = f" ({share:.1%} of it)" if share <= 1 else ""
         return [
             Finding(
-                level="warning",
+                level="info" if share <= _SMALL else "warning",
                 where=f"baseline {name}",
-                what=f"in {self.steps} steps the map adds up to {self.sum:.4g}, not {self.difference:.4g}",
-                why="what is missing is in no pixel: the path was too coarse for this network",
-                do=f"take more steps: --steps {self.steps * 4}",
+                what=f"the map adds up to {self.sum:.4g}, not {self.difference:.4g}: "
+                f"{self.error:.2g}{part} is in no pixel",
+                why=f"{self.steps} {'steps, the most taken' if self.adaptive else 'equal steps'}, are too "
+                "coarse for the bends of this network",
+                do=f"take more, equal ones: --steps {4 * _MOST}"
+                if self.adaptive
+                else "leave --steps out: the path is then halved where it bends",
             )
         ]
 
@@ -374,7 +385,7 @@ def _path(
         middles = [(k + 0.5) / steps for k in range(steps)]
         for k in range(0, steps, _BATCH):
             total += input_gradient(network, at(middles[k : k + _BATCH]), index).double().sum(0) / steps
-        return _Path(values=way[0] * total, before=before, after=after, steps=steps)
+        return _Path(values=way[0] * total, before=before, after=after, steps=steps, adaptive=False)
     count, allowed = 0, COMPLETE * max(1.0, abs(after - before))
     taken = _STEPS
     edges = [k / taken for k in range(taken + 1)]
@@ -392,11 +403,11 @@ def _path(
         missing = [
             abs(high - low - slope * (b - a)) for (a, b, low, high), slope in zip(parts, along, strict=True)
         ]
-        last = taken + 2 * len(parts) > _MOST
+        room = max(0, (_MOST - taken) // 2)
         again = []
-        for k in sorted(range(len(parts)), key=missing.__getitem__):
+        for place, k in enumerate(sorted(range(len(parts)), key=missing.__getitem__)):
             a, b, low, high = parts[k]
-            if last or missing[k] <= allowed:
+            if missing[k] <= allowed or len(parts) - place > room:  # the worst are halved, as many as may be
                 allowed -= missing[k]
                 total += slopes[k].double() * (b - a)
                 count += 1
@@ -405,7 +416,7 @@ def _path(
                 again += [(a, middle, low, halfway[k]), (middle, b, halfway[k], high)]
         taken += len(again)
         parts = again
-    return _Path(values=way[0] * total, before=before, after=after, steps=count)
+    return _Path(values=way[0] * total, before=before, after=after, steps=count, adaptive=True)
 
 
 def _starts(subject: Subject, picture: Picture, names: tuple[Baseline, ...]) -> list[tuple[str, Tensor]]:
@@ -443,9 +454,8 @@ def _of_gradient(
         title=f"{name} for {said.title}, {subject.name}",
         notes=(
             said.note,
-            note,
-            f"in units of the {said.kind} for a pixel moved by one standard deviation of the input; raw "
-            f"range of the derivative {span[0]:.3g} to {span[1]:.3g}",
+            f"{note}; in units of the {said.kind} for a pixel moved by one standard deviation of the input",
+            *picture.notes,
         ),
         panels=panels,
         arrays={"values": as_map(values), "magnitude": size, "map": total},

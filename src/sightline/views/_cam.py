@@ -185,8 +185,8 @@ def _cam(
         notes=(
             said[0].note,
             f"layer: {node.id}, {found}; {node.output_shapes[0][1]} maps of {size}",
-            f"{note}; from {before.min():.4g} to {before.max():.4g}. The method keeps what is positive: the "
-            "third picture, and the fourth, spread over the image",
+            f"{note}; the method keeps what is positive",
+            *picture.notes,
         ),
         panels=(
             shown_picture(picture),

@@ -12,11 +12,14 @@ FLAT = 1e-6
 """A map whose largest value is below this share of what it could be is flat: there is nothing to see."""
 
 
-def _rgb(colour: str) -> NDArray[np.float64]:
-    return np.array([int(colour[i : i + 2], 16) for i in (1, 3, 5)], dtype=np.float64)
+def rgb(colour: str) -> tuple[int, int, int]:
+    """A colour written `#rrggbb`."""
+    return int(colour[1:3], 16), int(colour[3:5], 16), int(colour[5:7], 16)
 
 
-_NEGATIVE, _ZERO, _POSITIVE = _rgb(SERIES[0]), np.full(3, 255.0), _rgb(SERIES[1])
+_NEGATIVE, _ZERO, _POSITIVE = (
+    np.array(c, dtype=np.float64) for c in (rgb(SERIES[0]), (255,) * 3, rgb(SERIES[1]))
+)
 _STOPS = np.array(
     [[0, 0, 4], [81, 18, 124], [183, 55, 121], [252, 137, 97], [252, 253, 191]], dtype=np.float64
 )

@@ -16,15 +16,16 @@ from sightline.views._against import labels, side_by_side
 from sightline.views._colour import plotted
 from sightline.views._drawn import beside, coloured, highest, labelled, scale_kind, stacked, written
 from sightline.views._evidence import probabilities
-from sightline.views._kernels import filters_of, filters_panel, find_convolution, learning, snapshots, spread
+from sightline.views._kernels import filters_of, filters_panel, find_convolution, learning, snapshots
 from sightline.views._kernels import strip as filters_strip
 from sightline.views._layers import find_layer
 from sightline.views._maps import captured, said_of, stages, strongest
 from sightline.views._maps import strip as maps_strip
 from sightline.views._registry import How, Request
 from sightline.views._softmax import answer, cut, logits_of
-from sightline.views._subject import Picture, Subject, open_subject
+from sightline.views._subject import Picture, Subject, open_subject, snapshot
 from sightline.views._view import Panel, Pixels, View
+from sightline.views._window import spread_evenly
 
 _HALF = 456
 _SIDE, _IN_ROW = 108, 100
@@ -59,7 +60,7 @@ def compare(
     names = labels(first, second)
     a, b = (_portrait(subject, image, layer, top) for subject in (first, second))
     joined = side_by_side(first, second, a, b)
-    of = "" if image is None else f", for {image}"
+    of = "" if image is None else f", for {image.rpartition('/')[2] or image}"
     return View(
         how="compare",
         title=f"{names[0]} and {names[1]}{of}",
@@ -85,10 +86,10 @@ def epochs(subject: Subject, picture: Picture | None = None, *, layer: str | Non
     files = snapshots(subject)
     if len(files) < 2:
         raise ArgumentError(
-            f"compare needs --against MODEL, or a run that kept snapshots; {subject.name} has {len(files)}; "
-            "snapshot_every in its recipe makes them"
+            f"compare needs --against MODEL, or a run that kept snapshots, and of {subject.name} there are "
+            f"{len(files)}; train with a recipe that sets snapshot_every, as snapshot_every=1"
         )
-    files = spread(files, _EPOCHS)
+    files = spread_evenly(files, _EPOCHS)
     panels: list[Panel] = []
     arrays: dict[str, NDArray[Any]] = {}
     convolution = _convolution(subject, layer)
@@ -105,8 +106,7 @@ def epochs(subject: Subject, picture: Picture | None = None, *, layer: str | Non
         )
         logits, seen = [], []
         for _, file in files:
-            source = "" if subject.header is None else subject.header.architecture.source
-            then = open_subject(f"{source}@{file}" if source else str(file), device=str(subject.device))
+            then = snapshot(subject, file)
             logits.append(logits_of(then, picture))
             seen.append(captured(then, picture, [node])[0])
         arrays |= {"logits": np.stack(logits), "maps": np.stack(seen)}
@@ -115,8 +115,11 @@ def epochs(subject: Subject, picture: Picture | None = None, *, layer: str | Non
         figures["maps_of"] = node.id
     return View(
         how="compare",
-        title=f"{subject.name} while it learned{'' if picture is None else f', for {picture.name}'}",
-        notes=(f"{len(files)} snapshots of its run, from {files[0][0]} to {files[-1][0]}",),
+        title=f"{subject.name} while it learned{'' if picture is None else f', for {picture.title}'}",
+        notes=(
+            f"{len(files)} snapshots of its run, from {files[0][0]} to {files[-1][0]}",
+            *(() if picture is None else picture.notes),
+        ),
         panels=tuple(panels),
         arrays=arrays,
         figures=figures,
@@ -143,8 +146,10 @@ def _portrait(subject: Subject, image: str | None, layer: str | None, top: int) 
     panels = [_titled(page, f"filters of {node.id}, {shape}")]
     arrays: dict[str, NDArray[Any]] = {"weight": weight}
     figures: dict[str, Any] = {"layer": node.id, "shape": list(weight.shape)}
+    notes = [f"filters: {what}"]
     if image is not None:
         picture = subject.picture(image)
+        notes += picture.notes
         if layer is None:
             every = stages(subject.blueprint)
             nodes = [every[0], every[-1]] if len(every) > 1 else every
@@ -161,7 +166,7 @@ def _portrait(subject: Subject, image: str | None, layer: str | None, top: int) 
         arrays["logits"] = logits
         panels.append(answer(subject, logits, _HALF))
     return View(
-        how="compare", title=subject.name, notes=(f"filters: {what}",), panels=tuple(panels), arrays=arrays,
+        how="compare", title=subject.name, notes=tuple(notes), panels=tuple(panels), arrays=arrays,
         figures=figures,
     )  # fmt: skip
 
@@ -222,7 +227,12 @@ def _make(subject: Subject, request: Request) -> View:
     if request.against is None:
         picture = None if request.image is None else subject.picture(request.image)
         return epochs(subject, picture, layer=request.layer)
-    other = open_subject(request.against, device=request.device, input_size=request.input_size)
+    other = open_subject(
+        request.against,
+        device=request.device,
+        classes=request.classes or (),
+        input_size=request.input_size,
+    )
     return compare(subject, other, request.image, layer=request.layer, top=request.top)
 
 

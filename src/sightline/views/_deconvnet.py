@@ -83,19 +83,20 @@ def deconvnet(
         for k, (u, place) in enumerate(places):
             told.append((node, u, shown_activation(windows, node, u, place, picture, back, k)))
     one = len(told) == 1 and unit is not None
-    panels = _panels_of_one(told[0][2], subject) if one else _pairs(told, nodes)
+    panels = _panels_of_one(windows, nodes[0], told[0][2]) if one else _pairs(told, nodes)
     what = nodes[0].id if len(nodes) == 1 else f"{len(nodes)} layers"
     which = _which(unit, wanted, len(nodes))
     findings = [
-        _silent(node.id, u, s, f"in {picture.name}") for node, u, s in told if s.value <= 0 or s.nothing
+        _silent(node.id, u, s, f"in {picture.title}") for node, u, s in told if s.value <= 0 or s.nothing
     ]
     return View(
         how="deconvnet",
-        title=f"Deconvnet of {what}, {which}, {subject.name}, for {picture.name}",
+        title=f"Deconvnet of {what}, {which}, {subject.name}, for {picture.title}",
         notes=(
-            *_of_layers(subject, windows, nodes),
             *(_of_unit(node, u, s, at) for node, u, s in told[:1] if one),
             _meaning(subject),
+            *picture.notes,
+            *_of_layers(subject, windows, nodes),
         ),
         panels=tuple(panels),
         columns=4 if one else 8,
@@ -182,12 +183,11 @@ def deconvnet_of_set(
         how="deconvnet",
         title=f"Deconvnet of {what}, {which}, {subject.name}, over {set_name(images)}",
         notes=(
-            *_of_layers(subject, windows, nodes),
             f"of {len(images)} images, those in which the unit is strongest, each by its strongest place, "
             "the strongest first; left, what an activation comes back as; right, what the unit saw"
-            + (", cut to its receptive field" if any(_cuts(windows, n, subject) for n in nodes) else "")
-            + "; flat grey lies beyond the image",
+            + _cut(windows, nodes, subject),
             _meaning(subject),
+            *_of_layers(subject, windows, nodes),
             *notes,
         ),
         panels=tuple(panels),
@@ -243,17 +243,21 @@ def _which(unit: int | None, count: int, layers: int) -> str:
     return f"the {units} of each" if layers > 1 else f"the {units}"
 
 
-def _panels_of_one(shown: Shown, subject: Subject) -> list[Panel]:
+def _panels_of_one(windows: Windows, node: Node, shown: Shown) -> list[Panel]:
     """The image, what comes back, and both cut to the window."""
     most = shown.most()
     scale = None if len(shown.pixels) == 3 else Scale("signed", -most, most)
     row, column = shown.at
-    size = f"{shown.window.height}x{shown.window.width}"
+    own, field = (shown.window.height, shown.window.width), windows.field(node)
+    size = f"{own[0]}x{own[1]} pixels"
+    if field is not None and field.size != own and all(field.size):
+        reason = "the image is no larger" if shown.window.mask.shape == own else "this one sees less"
+        size += f" ({reason}; units of the layer see up to {field.size[0]}x{field.size[1]})"
     cut = shown.patch().shape != shown.picture.pixels.shape
     panels = [
         _panel(
             outlined(shown.picture.pixels, shown.window, 226), 226, title="the image",
-            caption=f"framed: what the unit at {row},{column} sees, {size} pixels",
+            caption=f"framed: what the unit at {row},{column} sees, {size}",
         ),
         _panel(
             signal_picture(shown.pixels, most), 226, title="what comes back", scale=scale,
@@ -331,7 +335,7 @@ def _of_layers(subject: Subject, windows: Windows, nodes: Sequence[Node]) -> lis
     for k, node in enumerate(nodes):
         units, height, width = maps_or_vector(node)
         field = windows.field(node)
-        sees = "" if field is None else f", each sees {field.size[0]}x{field.size[1]} pixels"
+        sees = "" if field is None else f", a unit sees up to {field.size[0]}x{field.size[1]} pixels"
         if field is not None and all(field.jump):
             sees += f", {field.jump[0]} from one to the next"
         label = f"L{k + 1}: " if len(nodes) > 1 else ""
@@ -361,11 +365,19 @@ def _of_unit(node: Node, unit: int, shown: Shown, at: tuple[int, int] | None) ->
     return f"unit {unit} is {shown.value:.4g} at row {shown.at[0]}, column {shown.at[1]}, {where}"
 
 
-def _cuts(windows: Windows, node: Node, subject: Subject) -> bool:
-    field = windows.field(node)
-    return field is not None and any(
-        0 < size < side for size, side in zip(field.size, subject.input_shape[1:], strict=True)
-    )
+def _cut(windows: Windows, nodes: Sequence[Node], subject: Subject) -> str:
+    """How much of an image is shown."""
+    sides = subject.input_shape[1:]
+    cuts = []
+    for node in nodes:
+        field = windows.field(node)
+        cuts.append(
+            field is not None and any(0 < size < side for size, side in zip(field.size, sides, strict=True))
+        )
+    if not any(cuts):
+        return ", the whole image"
+    said = ", cut to its receptive field" + ("" if all(cuts) else " where that is smaller than the image")
+    return f"{said}; flat grey lies beyond the image"
 
 
 def _figures(unit: int, shown: Sequence[Shown]) -> dict[str, Any]:

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from sightline.base import SERIES
-from sightline.views._colour import positive, signed
+from sightline.views._colour import positive, rgb, signed
 from sightline.views._render import font_of
 from sightline.views._view import Panel, Pixels, Scale
 
 INK, PALE, PAPER, BLANK = (28, 32, 38), (96, 104, 114), (255, 255, 255), (236, 238, 241)
-MARK = tuple(int(SERIES[2][i : i + 2], 16) for i in (1, 3, 5))
+MARK = rgb(SERIES[2])
 """Of boxes: told apart from every colour of a scale."""
 
 _LABEL = 13
@@ -98,6 +99,7 @@ def cells(
     marked: tuple[int, int] | None = None,
     numbers: bool = True,
     padding_says: str = "0",
+    largest: float | None = None,
 ) -> Image.Image:
     """Numbers in coloured cells.
 
@@ -109,8 +111,10 @@ def cells(
         marked: One cell to frame.
         numbers: Whether they are written, where there is room.
         padding_says: What is written in cells of padding.
+        largest: The largest magnitude of all cells that are to be written alike; None for that of these.
     """
     height, width = values.shape
+    write = alike(highest(values) if largest is None else largest)
     page = Image.new("RGB", (width * side + 1, height * side + 1), (205, 209, 214))
     draw = ImageDraw.Draw(page)
     line = 1 if side >= 8 else 0
@@ -125,7 +129,7 @@ def cells(
                 draw.line((left, bottom, right, top), fill=(200, 204, 209))
             if numbers and side >= _LEAST_CELL:
                 dark = not padding and 0.299 * colour[0] + 0.587 * colour[1] + 0.114 * colour[2] < 140
-                text = padding_says if padding else short(float(values[r, c]))
+                text = padding_says if padding else write(float(values[r, c]))
                 ink = PAPER if dark else INK
                 _centred(draw, (left, top, side - line, side - line), text, 11 if side < 44 else 13, ink)
     if marked is not None:
@@ -153,6 +157,28 @@ def short(value: float) -> str:
     if size >= 0.00995:
         return f"{value:.2f}"
     return f"{value:.0e}".replace("e-0", "e-")
+
+
+def alike(largest: float) -> Callable[[float], str]:
+    """How numbers up to a magnitude are written, all alike: so many places behind the point for each.
+
+    Two places where the largest is 0.1 to 10; what is 0 is written 0, and what is only rounded to it 0.00.
+
+    Example:
+        >>> [alike(2.9)(x) for x in (2.87, 0.0099, -0.0004, 0.0)]
+        ['2.87', '0.01', '0.00', '0']
+        >>> alike(0.02)(0.0049), alike(250.0)(17.34), alike(3e-6)(-2.4e-7)
+        ('0.005', '17', '-2e-7')
+    """
+    if not 0.001 <= largest < 99999.5:
+        return short
+    places = max(0, 1 - math.floor(math.log10(largest))) if largest < 0.1 or largest >= 10 else 2
+
+    def write(value: float) -> str:
+        text = f"{value:.{places}f}"
+        return "0" if value == 0 else text if float(text) else text.lstrip("-")
+
+    return write
 
 
 def stacked(rows: Sequence[Image.Image], gap: int = 10) -> Pixels:

@@ -33,16 +33,17 @@ from sightline.views._subject import Subject
 from sightline.views._view import Panel, Pixels, View
 
 _VOTES = 5
-_ROWS = 6
+_ROWS = 4
 _SHOWN = 7
 _MAPPED = 2000
 _LEAST = 3
-_PAGE = (700, 960)
-_THUMBS = 300
+_PAGE = (560, 960)
+_THUMBS = 240
 _SIDE = 38
 _REACH = 3
 """Sides by which a picture may lie beside its place."""
-_COLOURS = (*SERIES, "#000000", "#882255", "#7A5C00")
+_COLOURS = (*SERIES, "#7B52C7", "#B5446E", "#8A6D1F")
+"""Each is seen on white and on black: frames lie about images of either."""
 _MARKERS = ("o", "s", "^", "D")
 _NAMED = len(_COLOURS) * len(_MARKERS)
 

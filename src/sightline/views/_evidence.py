@@ -66,10 +66,9 @@ class Score:
     def note(self) -> str:
         """What the score is, in a sentence."""
         why = "as asked for" if self.asked else "the most probable class"
-        return (
-            f"score: the {self.kind} of '{self.name}', {self.value:.4g}, {why}; "
-            f"its probability is {self.probability:.4g}"
-            + (f" at the model's own temperature, {self.temperature:.3g}" if self.temperature != 1 else "")
+        own = f"; probabilities at the model's own temperature, {self.temperature:.3g}"
+        return f"score: the {self.kind} of '{self.name}', {self.value:.4g}, {why}" + (
+            own if self.temperature != 1 else ""
         )
 
     def to_dict(self) -> dict[str, object]:
@@ -262,7 +261,7 @@ def shown_picture(picture: Picture, title: str = "") -> Panel:
     height, width = picture.pixels.shape[:2]
     return Panel(
         pixels=picture.pixels,
-        title=title or picture.name.rpartition("/")[2],
+        title=title or picture.title,
         caption=f"as the network sees it, {height}x{width}",
         smooth=min(height, width) >= _SHARP_BELOW,
         width=WIDTH,
@@ -294,6 +293,7 @@ def _heat(values: Map, title: str, kind: str, unit: str, top: float) -> Panel:
         scale=scale,
         smooth=min(values.shape) >= _SHARP_BELOW,
         width=WIDTH,
+        largest=max(abs(low) if kind == "signed" else 0.0, high),
         on_scale=lambda most: _heat(values, title, kind, unit, most),
     )
 
@@ -325,6 +325,7 @@ def _overlay(picture: Picture, values: Map, title: str, kind: str, top: float) -
         scale=scale,
         smooth=min(height, width) >= _SHARP_BELOW,
         width=WIDTH,
+        largest=float(size.max(initial=0.0)),
         on_scale=lambda most: _overlay(picture, values, title, kind, most),
     )
 

@@ -18,7 +18,7 @@ from sightline.views._drawn import labelled
 from sightline.views._kernels import snapshots
 from sightline.views._shown import Shown, strongest_shown
 from sightline.views._strongest import strongest
-from sightline.views._subject import Subject, open_subject
+from sightline.views._subject import Subject, snapshot
 from sightline.views._view import Panel, Pixels
 from sightline.views._window import Windows, signal_picture, spread_evenly
 
@@ -57,7 +57,7 @@ def learned(
         return None
     found: list[_Epoch] = []
     for name, file in files:
-        then = _then(subject, file)
+        then = snapshot(subject, file)
         index = strongest(then, images, [node], progress=progress)[node.id]
         best = strongest_shown(then, images, Windows(then.blueprint), node, unit, index, most=1)
         found.append((name, float(index.values[unit, 0]), best[0] if best else None))
@@ -106,9 +106,3 @@ def _back(epoch: _Epoch) -> tuple[Pixels | str, str]:
 def _patch(epoch: _Epoch) -> tuple[Pixels | str, str]:
     shown = epoch[2]
     return ("", "") if shown is None else (shown.patch(), Path(shown.picture.name).name)
-
-
-def _then(subject: Subject, file: Path) -> Subject:
-    """The network as a snapshot has it."""
-    source = "" if subject.header is None else subject.header.architecture.source
-    return open_subject(f"{source}@{file}" if source else str(file), device=str(subject.device))

@@ -282,14 +282,13 @@ def _view(
     width = max(130, min(460, 960 // min(len(objective.units), 4) - 20))
     for k, unit in enumerate(objective.units):
         row = different.index(unit)
-        caption = f"{objective.said} {found.start[k]:.4g} at the start, {found.reached[k]:.4g} reached"
-        caption += f"; of noise at most {loudest[row]:.4g}"
-        if best is not None:
-            caption += f"; of the set at most {best.values[row, 0]:.4g}"
+        caption = f"start {found.start[k]:.4g}, reached {found.reached[k]:.4g}"
+        caption += f"\nnoise ≤ {loudest[row]:.4g}"
+        caption += "" if best is None else f", set ≤ {best.values[row, 0]:.4g}"
         panels.append(
             Panel(
                 pixels=subject.shown(found.images[k]),
-                title=objective.names[k] + (f", {k + 1}" if several and len(different) == 1 else ""),
+                title=objective.names[k] + (f", image {k + 1}" if several and len(different) == 1 else ""),
                 caption=caption if rose[k] else f"{caption}: no more than noise",
                 width=width,
             )
@@ -335,12 +334,13 @@ def _view(
                 f"Gram matrices is {found.alike:.2f} in the mean, 1 for no difference"
             )
     if best is not None and images is not None:
-        notes.append(f"beside: of {best.seen} images of {set_name(images)}, those with the largest value")
+        notes.append(f"of the set: of {best.seen} images of {set_name(images)}, those with the largest value")
     numbers: dict[str, NDArray[Any]] = {"images": found.images.cpu().numpy(), "path": found.path.numpy()}
     numbers["noise"] = noise
     if best is not None:
         numbers |= {"set_values": best.values, "set_ids": best.ids}
-    shown = f"the class {what}" if objective.node is None else f"{what} of {where}{place}"
+    shown = what if what.startswith("class ") else f"the class {what}"
+    shown = shown if objective.node is None else f"{what} of {where}{place}"
     return View(
         how="features",
         title=f"What excites {shown}, {subject.name}",
@@ -365,7 +365,7 @@ def _path(
         one = len(different) == 1
         for k, unit in enumerate(objective.units):
             colour = SERIES[k % len(SERIES)]
-            label = None if one else f"unit {unit}"
+            label = None if one and len(objective.units) == 1 else f"image {k + 1}" if one else f"unit {unit}"
             axes.plot(found.path[:, k].numpy(), color=colour, linewidth=1.3, label=label)
         if one:
             axes.axhline(float(noise.max()), color=INK, linestyle=":", label=f"most of {len(noise)} of noise")

@@ -33,8 +33,9 @@ from sightline.views._window import (
     outlined,
 )
 
-_WIDE = 310
-"""Screen pixels of a picture."""
+_WIDE, _NARROW, _FEW = 310, 200, 2
+"""Screen pixels of a picture; of those of more than so many layers."""
+_MOST = 5
 _MIXTURES = 16
 """Random mixtures of the channels, where no unit is chosen: their mean has every channel in it."""
 _TAIL = 0.0228
@@ -85,6 +86,7 @@ def field(
     layer: str | None = None,
     unit: int | None = None,
     at: tuple[int, int] | None = None,
+    top: int | None = None,
     seed: int = 0,
 ) -> View:
     """The receptive field of a unit on an image: what can reach it, and how strongly each pixel does.
@@ -96,34 +98,39 @@ def field(
         unit: A channel of maps, or an output of a vector; where None, all channels in random mixtures, so
             that none cancels another.
         at: (row, column) in the layer's maps; the middle where None.
+        top: At most so many layers where none is named; five where None.
         seed: Of the mixtures.
 
     Raises:
         ArgumentError: if there is no such layer, unit or position.
         DataError: if the gradient is not finite.
     """
-    nodes = chosen_layers(subject, layer, unit, at)
+    if layer is not None and top is not None:
+        raise ArgumentError(f"--top {top} is how many layers are shown; it goes without --layer")
+    nodes = chosen_layers(subject, layer, unit, at, most=_MOST if top is None else top)
     windows = Windows(subject.blueprint)
     seen = [_seen(subject, picture, windows, node, unit, at, seed) for node in nodes]
     panels: list[Panel] = []
     for k, s in enumerate(seen):
         label = f"L{k + 1} " if len(seen) > 1 else ""
-        panels += [_theory(s, picture, label), _effect(s, picture, label), _profile(s)]
+        wide = _WIDE if len(seen) <= _FEW else _NARROW
+        panels += [_theory(s, picture, label, wide), _effect(s, picture, label, wide), _profile(s, wide)]
     what = nodes[0].id if len(nodes) == 1 else f"units of {len(nodes)} layers"
     which = "" if unit is None else f", unit {unit}"
-    notes = [_said(s, f"L{k + 1}: " if len(seen) > 1 else "") for k, s in enumerate(seen)]
     whose = (
         "of the unit's value by each pixel, its mean over the channels"
         if unit is not None
         else f"of {_MIXTURES} random mixtures of the layer's channels by each pixel, its mean"
     )
-    notes.append(
+    notes = [
         "left, bright and framed: the pixels that can reach the unit; middle, nearer: the magnitude of the "
-        f"gradient {whose} on this image; right: the same by columns (solid) and by rows (dashed)"
-    )
+        f"gradient {whose} on this image, a share of the whole; right: by columns (solid) and rows (dashed)",
+        *picture.notes,
+        *(_said(s, f"L{k + 1}: " if len(seen) > 1 else "") for k, s in enumerate(seen)),
+    ]
     return View(
         how="field",
-        title=f"Receptive field of {what}{which}, {subject.name}, on {picture.name}",
+        title=f"Receptive field of {what}{which}, {subject.name}, on {picture.title}",
         notes=tuple(notes),
         panels=tuple(panels),
         columns=3,
@@ -224,17 +231,17 @@ def quantile_width(weights: NDArray[np.float64]) -> float:
 # ---------------------------------------------------------------------- how it is drawn
 
 
-def _enlarged(pixels: Pixels) -> tuple[Pixels, int, bool]:
+def _enlarged(pixels: Pixels, wide: int) -> tuple[Pixels, int, bool]:
     """Pixels, how wide they are shown, and whether smoothly; small pictures by whole numbers."""
     own = pixels.shape[1]
-    return (pixels, _WIDE // own * own, False) if own <= 128 else (pixels, _WIDE, True)
+    return (pixels, wide // own * own, False) if own <= 128 else (pixels, wide, True)
 
 
-def _theory(seen: _Seen, picture: Picture, label: str) -> Panel:
+def _theory(seen: _Seen, picture: Picture, label: str, wide: int) -> Panel:
     shown = picture.pixels.astype(np.float64)
     dimmed = np.where(seen.window.mask[..., None], shown, 255 - (255 - shown) * 0.3)
-    drawn = outlined(np.rint(dimmed).astype(np.uint8), seen.window, _WIDE)
-    width, smooth = (drawn.shape[1], False) if drawn.shape[1] <= _WIDE else (_WIDE, True)
+    drawn = outlined(np.rint(dimmed).astype(np.uint8), seen.window, wide)
+    width, smooth = (drawn.shape[1], False) if drawn.shape[1] <= wide else (wide, True)
     title = f"{label}{seen.node.id}" + (f" at {seen.at[0]},{seen.at[1]}" if maps_of(seen.node) else "")
     caption = f"can see {seen.window.height}x{seen.window.width} pixels"
     inside = seen.window.box
@@ -246,17 +253,17 @@ def _theory(seen: _Seen, picture: Picture, label: str) -> Panel:
     return Panel(pixels=drawn, title=title, caption=caption, width=width, smooth=smooth)
 
 
-def _effect(seen: _Seen, picture: Picture, label: str) -> Panel:
+def _effect(seen: _Seen, picture: Picture, label: str, wide: int) -> Panel:
     most = float(seen.weights.max())
     heat, scale = positive(seen.weights, most)
     drawn = over(picture.pixels, heat, np.sqrt(seen.weights / most) if most else seen.weights)
     drawn = cropped(drawn, _wider(seen.window), OUTSIDE)
-    pixels, width, smooth = _enlarged(drawn)
+    pixels, width, smooth = _enlarged(drawn, wide)
     rows, columns = seen.widths()
     caption = f"95 % lies within {rows:.1f} rows and {columns:.1f} columns"
     if seen.nothing:
         caption = "the gradient is 0 everywhere: nothing to see"
-    title = f"{label}gradient, share of each pixel"
+    title = f"{label}gradient"
     return Panel(pixels=pixels, title=title, caption=caption, scale=scale, width=width, smooth=smooth)
 
 
@@ -272,7 +279,7 @@ def _wider(window: Window) -> Window:
     )
 
 
-def _profile(seen: _Seen) -> Panel:
+def _profile(seen: _Seen, wide: int) -> Panel:
     w = seen.window
     sides = ((1, w.left, w.width, "-", "columns"), (0, w.top, w.height, "--", "rows"))
 
@@ -291,7 +298,7 @@ def _profile(seen: _Seen) -> Panel:
         axes.tick_params(labelsize=8)
         axes.legend(frameon=False, fontsize=8)
 
-    return dataclasses.replace(plotted(draw, 320, 320), title=" ", caption="dotted: its ends")
+    return dataclasses.replace(plotted(draw, 320, wide + 10), title=" ", caption="dotted: its ends")
 
 
 # ---------------------------------------------------------------------- what is said
@@ -305,7 +312,7 @@ def _said(seen: _Seen, label: str) -> str:
             f"{jump[0]} from one unit to the next" if jump[0] == jump[1] else f"{jump[0]} and {jump[1]} apart"
         )
     if not seen.window.exact:
-        words.append("at most: some layer is not followed exactly")
+        words.append("that is at most: it may see less, for some layer on the way is not followed exactly")
     mass, pixels = seen.within_half()
     if not seen.nothing and pixels < 1:
         words.append(
@@ -357,7 +364,9 @@ def _make(subject: Subject, request: Request) -> View:
     assert request.image is not None
     picture = subject.picture(request.image)
     seed = 0 if request.seed is None else request.seed
-    return field(subject, picture, layer=request.layer, unit=request.unit, at=request.at, seed=seed)
+    return field(
+        subject, picture, layer=request.layer, unit=request.unit, at=request.at, top=request.top, seed=seed
+    )
 
 
 VIEWS = (
@@ -366,6 +375,6 @@ VIEWS = (
         about="what a unit can see of an image, and what it does see",
         make=_make,
         needs="image",
-        options=frozenset({"layer", "unit", "at", "seed"}),
+        options=frozenset({"layer", "unit", "at", "top", "seed"}),
     ),
 )

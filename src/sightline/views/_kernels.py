@@ -21,8 +21,12 @@ from sightline.views._registry import How, Request
 from sightline.views._subject import Subject
 from sightline.views._taken import take
 from sightline.views._view import Panel, Pixels, Scale, View
+from sightline.views._window import spread_evenly
 
-_SHOWN = 64
+_SHOWN, _ALL = 64, 128
+"""Filters shown where nothing is said: all, if they are no more than these, else so many."""
+_ROWS = 24
+"""Of these where each is a row."""
 _ACROSS = 32
 """Input channels beside each other, where filters are shown by them."""
 _IN_STRIP, _EPOCHS = 16, 16
@@ -36,7 +40,7 @@ Filters = NDArray[np.float32]
 
 
 def kernels(
-    subject: Subject, *, layer: str | None = None, unit: int | None = None, top: int = _SHOWN
+    subject: Subject, *, layer: str | None = None, unit: int | None = None, top: int | None = None
 ) -> View:
     """The filters of a convolution as images, and of a run that kept snapshots, while they learn.
 
@@ -49,7 +53,8 @@ def kernels(
         subject: The network.
         layer: As `find_layer`; the first convolution where None.
         unit: One filter, by its output channel; all where None.
-        top: At most so many filters, or input channels of one.
+        top: At most so many filters, or input channels of one; where None all of 128, else 64, and 24 where
+            each is a row.
 
     Raises:
         ArgumentError: if there is no such convolution or filter.
@@ -122,7 +127,7 @@ def learning(subject: Subject, node: Node) -> list[tuple[str, Filters]]:
     name = _parameter(subject, node)
     if not files or name is None:
         return []
-    chosen = spread(files, _EPOCHS)
+    chosen = spread_evenly(files, _EPOCHS)
     return [(epoch, read_weights(file)[name].float().numpy()) for epoch, file in chosen]
 
 
@@ -168,7 +173,7 @@ def strip(epochs: Sequence[tuple[str, Filters]], count: int = _IN_STRIP) -> Pane
 
 def grid(tiles: list[Pixels], columns: int | None, width: int) -> Pixels:
     """Pictures of one size in rows, framed, enlarged by one whole factor to about a width in all."""
-    columns = columns or min(len(tiles), max(1, math.ceil(math.sqrt(len(tiles) * 2))))
+    columns = columns or across(len(tiles))
     factor = max(1, min(_LARGEST, ((width + _GAP) // columns - _GAP) // tiles[0].shape[1]))
     tall, wide = (n * factor + _GAP for n in tiles[0].shape[:2])
     rows = -(-len(tiles) // columns)
@@ -181,9 +186,27 @@ def grid(tiles: list[Pixels], columns: int | None, width: int) -> Pixels:
     return page
 
 
-def filters_panel(weight: Filters, unit: int | None, top: int, width: int = _WIDTH) -> tuple[Panel, str]:
+def across(count: int) -> int:
+    """How many stand in a row, for a page twice as wide as high: so that no row is ragged, where that can be.
+
+    Example:
+        >>> across(96), across(64), across(6), across(7), across(37)
+        (12, 8, 3, 7, 9)
+    """
+    wanted = math.sqrt(2 * count)
+    even = [c for c in range(1, count + 1) if count % c == 0 and wanted / 2 <= c <= 2 * wanted]
+    return min(even, key=lambda c: abs(c - wanted), default=min(count, math.ceil(wanted)))
+
+
+def filters_panel(
+    weight: Filters, unit: int | None, top: int | None, width: int = _WIDTH
+) -> tuple[Panel, str]:
     """The filters as one panel, and how they lie on it."""
     count, channels = weight.shape[:2]
+    asked, rows = top, unit is None and channels not in (1, 3)
+    if top is None:
+        there = count if unit is None else channels
+        top = _ROWS if rows else there if there <= _ALL else _SHOWN
     columns: int | None = None
     if channels == 3:
         chosen = list(range(count))[:top] if unit is None else [unit]
@@ -207,6 +230,11 @@ def filters_panel(weight: Filters, unit: int | None, top: int, width: int = _WID
             f"{_span('filter', range(min(top, count)))}, a row each; {_span('input channel', range(columns))}"
         )
         what = f"{min(top, count)} of {count} filters, {columns} of {channels} input channels"
+
+    if asked is None and len(parts) < (count if unit is None else channels) and not rows:
+        what += "; --top N shows more"
+    if asked is None and rows and top < count:
+        what += "; --top N shows more"
 
     def draw(high: float) -> Panel:
         pixels = grid([_tile(part, high) for part in parts], columns, width)
@@ -243,14 +271,7 @@ def _parameter(subject: Subject, node: Node) -> str | None:
     return names[0] if len(names) == 1 and "parametrizations" not in names[0] else None
 
 
-def spread(files: list[tuple[str, Path]], most: int) -> list[tuple[str, Path]]:
-    """At most so many of them (2 or more), evenly, with the first and the last."""
-    if len(files) <= most:
-        return files
-    return [files[round(k * (len(files) - 1) / (most - 1))] for k in range(most)]
-
-
-def _frames(epochs: Sequence[tuple[str, Filters]], unit: int | None, top: int) -> tuple[Panel, ...]:
+def _frames(epochs: Sequence[tuple[str, Filters]], unit: int | None, top: int | None) -> tuple[Panel, ...]:
     most = max(float(np.abs(w).max()) for _, w in epochs)
     frames = []
     for name, weight in epochs:
@@ -285,8 +306,14 @@ def _faults(node: Node, weight: Filters) -> tuple[Finding, ...]:
 
 
 def _make(subject: Subject, request: Request) -> View:
-    top = _SHOWN if request.top is None else request.top
-    return kernels(subject, layer=request.layer, unit=request.unit, top=top)
+    found = kernels(subject, layer=request.layer, unit=request.unit, top=request.top)
+    moving = request.output is not None and request.output.suffix.lower() == ".gif"
+    if moving and not found.frames:
+        raise ArgumentError(
+            f"-o {request.output}: filters move from snapshot to snapshot of a run, and {subject.name} has "
+            f"{len(snapshots(subject))}; train it with a recipe that sets snapshot_every=1"
+        )
+    return found
 
 
 VIEWS = (

@@ -23,6 +23,8 @@ from sightline.views._view import Panel, Pixels, View
 _SHOWN, _A_STAGE = 64, 8
 _COLUMNS = 8
 _SIDE = 113
+_LARGER = 150
+"""Of a map, where there are few."""
 _MOST_STAGES = 8
 
 Maps = NDArray[np.float32]
@@ -206,7 +208,12 @@ def _of_layer(subject: Subject, picture: Picture, layer: str, unit: int | None, 
             f"this is before the ReLU: what is below 0 is not passed on; that is --layer {rectifier.id}"
         )
     if unit is None:
-        panels = [_input(picture), strip(values, units, title=f"{node.id}: {_shape(values)}", caption="")]
+        columns = -(-len(units) // -(-len(units) // _COLUMNS))  # rows of one length
+        side = min(_LARGER, (_COLUMNS * (_SIDE + 8)) // columns - 8)
+        maps_of_all = strip(
+            values, units, title=f"{node.id}: {_shape(values)}", caption="", columns=columns, side=side
+        )
+        panels = [_input(picture), maps_of_all]
     else:
         own = values[unit]
         caption = f"from {own.min():.4g} to {own.max():.4g}; {100 * (own == 0).mean():.0f} % are 0"
@@ -222,8 +229,8 @@ def _of_layer(subject: Subject, picture: Picture, layer: str, unit: int | None, 
         panels = [_input(picture, 460), panel]
     return View(
         how="maps",
-        title=f"Feature maps of {node.id}, {subject.name}, for {picture.name}",
-        notes=tuple(notes),
+        title=f"Feature maps of {node.id}, {subject.name}, for {picture.title}",
+        notes=(*notes, *picture.notes),
         panels=tuple(panels),
         arrays={"maps": values if unit is None else values[unit : unit + 1]},
         figures={"layer": node.id, "units": units, **_figures(values)},
@@ -243,11 +250,12 @@ def _all_the_way(subject: Subject, picture: Picture, top: int) -> View:
     channels, height, width = subject.input_shape
     return View(
         how="maps",
-        title=f"Through {subject.name}, {picture.name} from {channels}x{height}x{width} to {len(every[-1])}x"
+        title=f"Through {subject.name}, {picture.title} from {channels}x{height}x{width} to {len(every[-1])}x"
         f"{every[-1].shape[1]}x{every[-1].shape[2]}",
         notes=(
             f"of each of {len(nodes)} stages the {top} strongest maps, with the unit's number and its "
             "largest value; a stage has one scale, stages do not share theirs",
+            *picture.notes,
         ),
         panels=tuple(panels),
         arrays={
@@ -271,7 +279,7 @@ def _input(picture: Picture, width: int = 240) -> Panel:
     low, high = float(picture.x.min()), float(picture.x.max())
     shape = f"{picture.x.shape[1]} x {height} x {wide}"
     return Panel(
-        pixels=pixels, title=f"{picture.name}: {shape}", width=pixels.shape[1],
+        pixels=pixels, title=f"{picture.title}: {shape}", width=pixels.shape[1],
         caption=f"as the network is given it: {low:.3g} to {high:.3g}",
     )  # fmt: skip
 

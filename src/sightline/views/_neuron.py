@@ -41,8 +41,11 @@ _KINDS = frozenset(
     }
 )  # fmt: skip
 """What can be written out."""
-_SHOWN = 8
+_SHOWN, _TALL = 8, 900
+"""Input channels written out at most, and how many pixels high they may be together."""
 _FRAMES = 48
+_FEW = 3
+"""So many input channels have large cells."""
 _HEADS = ("under the window", "kernel", "products")
 _ROOM = 240
 """Of a patch in the written sum, in pixels."""
@@ -76,7 +79,7 @@ def neuron(
     layer: str | None = None,
     unit: int | None = None,
     at: tuple[int, int] | None = None,
-    top: int = _SHOWN,
+    top: int | None = None,
     steps: int = _FRAMES,
     moving: bool = False,
 ) -> View:
@@ -94,7 +97,8 @@ def neuron(
             convolution where None.
         unit: An output channel; the one of the strongest value where None.
         at: (row, column) of its position; the strongest of the unit where None.
-        top: Input channels written out, those with the largest sums.
+        top: Input channels written out, those with the largest sums; eight, or as many as are no taller than
+            a page, where None.
         steps: At most so many positions of the animation.
         moving: Make the frames of the animation: the window slides over the position's row.
 
@@ -134,22 +138,28 @@ def neuron(
             f"{own:.6g}: it computes something else there"
         )
     steps_after = _steps(subject.network, chain, passed, own, place)
-    channels = _strongest(done, top)
+    tall = done.patch.shape[1] * _side(done) + 10
+    channels = _strongest(done, max(3, min(_SHOWN, _TALL // tall)) if top is None else top)
     said = f"unit {unit}" if final[unit].size == 1 else f"unit {unit} at row {row}, column {column}"
     notes = _arithmetic(taken, done, own, steps_after)
+    image = picture.pixels if node.sources == (-1,) and len(taken.x) == picture.x.shape[1] else None
+    becomes = f"{float(final[place]):.4g}"
+    is_now = f"{own:.4g}" + ("" if becomes == f"{own:.4g}" else f", then {becomes}")
     if node.kind == "conv_transpose2d":
         notes.append(TURNED)
     if len(channels) < len(done.products):
         notes.append(
             f"written out below: {len(channels)} of {len(done.products):,} inputs, the strongest first"
+            + ("; --top N writes out more" if top is None else "")
         )
+    notes += picture.notes
     arrays = {"patch": done.patch, "products": done.products, "map": final[unit]}
     if taken.weight is not None:
         arrays["kernel"] = taken.weight[unit]
     following = zip(chain, steps_after, strict=True)
     return View(
         how="neuron",
-        title=f"One neuron of {node.id}, {subject.name}: {said} is {float(final[place]):.4g}",
+        title=f"One neuron of {node.id}, {subject.name}: {said} is {is_now}",
         notes=tuple(notes),
         panels=(
             *_surroundings(subject, picture, node, final, place),
@@ -163,7 +173,7 @@ def neuron(
             "channels": channels,
         },
         findings=_silent(node, chain, final, taken.output, unit),
-        frames=_frames(taken, final, place, steps, channels[0]) if moving else (),
+        frames=_frames(taken, final, place, steps, channels[0], image) if moving else (),
         seconds=0.35,
     )  # fmt: skip
 
@@ -294,7 +304,7 @@ def _surroundings(
     top, left, bottom, right = window.box
     if (bottom - top, right - left) != (window.height, window.width):
         seen += f", {bottom - top} x {right - left} of them in the image"
-    panels = [Panel(pixels=pixels, title=picture.name, caption=seen, width=pixels.shape[1], smooth=False)]
+    panels = [Panel(pixels=pixels, title=picture.title, caption=seen, width=pixels.shape[1], smooth=False)]
     if final[unit].size > 1:
         own = final[unit]
         said = f"from {own.min():.4g} to {own.max():.4g}; {100 * (own == 0).mean():.0f} % are 0"
@@ -313,12 +323,12 @@ def _sum_panel(taken: Taken, done: Sum, unit: int, shown: Sequence[int], value: 
     if taken.kind == "sum":
         rest = len(done.products) - len(shown)
         sums = done.products.sum(axis=(1, 2))
-        parts = [f"{sums[k]:.4g}" for k in shown]
+        parts = [("", float(sums[k])) for k in shown]
         if rest:
-            parts.append(f"({rest:,} other inputs) {sums.sum() - sums[list(shown)].sum():.4g}")
+            parts.append((f" ({rest:,} other inputs)", float(sums.sum() - sums[list(shown)].sum())))
         if taken.bias is not None:
-            parts.append(f"(bias) {done.bias:.4g}")
-        rows.append(_wrapped(" + ".join(parts) + f" = {value:.6g}"))
+            parts.append((" (bias)", done.bias))
+        rows.append(_wrapped(f"{_added(parts)} = {value:.4g}"))
     low, high = done.patch.min(), done.patch.max()
     caption = f"values under the window from {low:.4g} to {high:.4g}"
     if taken.weight is not None:
@@ -339,8 +349,7 @@ def _sum_panel(taken: Taken, done: Sum, unit: int, shown: Sequence[int], value: 
 
 
 def _written_rows(taken: Taken, done: Sum, unit: int, shown: Sequence[int]) -> list[Image.Image]:
-    height, width = done.patch.shape[1:]
-    side = 56 if height * width == 1 else max(1, min(44, _ROOM // max(height, width)))
+    side, width = _side(done), done.patch.shape[2]
     kind, high = scale_kind(taken.x), highest(done.patch)
     most = highest(done.products)
     wide = max(side * width + 1, int(written(_HEADS[0], 13).width))
@@ -352,7 +361,7 @@ def _written_rows(taken: Taken, done: Sum, unit: int, shown: Sequence[int]) -> l
         channel = taken.channels(unit)[k]
         patch = cells(
             done.patch[k], coloured(done.patch[k], kind, high)[0], side, outside=done.outside,
-            marked=done.winner, padding_says="0" if taken.kind == "sum" else "",
+            marked=done.winner, padding_says="0" if taken.kind == "sum" else "", largest=high,
         )  # fmt: skip
         name = written(f"{'input' if not taken.vector else 'entry'} {channel}", width=84)
         if taken.kind != "sum":
@@ -362,11 +371,34 @@ def _written_rows(taken: Taken, done: Sum, unit: int, shown: Sequence[int]) -> l
         assert taken.weight is not None
         kernel = taken.weight[unit, k]
         product = float(done.products[k].sum())
-        factors = cells(kernel, signed(kernel, highest(taken.weight[unit]))[0], side)
-        made = cells(done.products[k], signed(done.products[k], most)[0], side)
+        factor = highest(taken.weight[unit])
+        factors = cells(kernel, signed(kernel, factor)[0], side, largest=factor)
+        made = cells(done.products[k], signed(done.products[k], most)[0], side, largest=most)
         left, middle, right = (_wide(part, wide) for part in (patch, factors, made))
         rows.append(_row(name, left, "\u00d7", middle, "=", right, f"sum\n{product:.4g}"))
     return rows
+
+
+def _side(done: Sum) -> int:
+    """Of a cell, in pixels."""
+    longest = int(max(done.patch.shape[1:]))
+    if longest == 1:
+        return 56
+    return max(1, min(36 if len(done.patch) > _FEW else 44, _ROOM // longest))
+
+
+def _added(parts: Sequence[tuple[str, float]]) -> str:
+    """Numbers added up, each behind its sign.
+
+    Example:
+        >>> _added([("", 0.5), ("", -0.25), (" (bias)", 0.125)])
+        '0.5 - 0.25 + (bias) 0.125'
+    """
+    (first, value), *others = parts
+    text = f"{first} {value:.4g}".strip()
+    for name, value in others:
+        text += f" {'-' if value < 0 else '+'}{name} {abs(value):.4g}"
+    return text
 
 
 def _row(*parts: Image.Image | str) -> Image.Image:
@@ -390,14 +422,22 @@ def _wrapped(text: str, width: int = 100) -> Image.Image:
 
 
 def _frames(
-    taken: Taken, final: Array, place: tuple[int, int, int], steps: int, channel: int
+    taken: Taken,
+    final: Array,
+    place: tuple[int, int, int],
+    steps: int,
+    channel: int,
+    image: Pixels | None,
 ) -> tuple[Panel, ...]:
-    """The window on its way along a row, and the map that it fills."""
+    """The window on its way along a row, and the map that it fills; `image` where it slides over that."""
     unit, row, _ = place
     across = final.shape[2]
     columns = spread_evenly(range(across), steps)
     where = taken.channels(unit)[channel]
-    seen = coloured(taken.x[where], scale_kind(taken.x[where]), None)[0]
+    seen = coloured(taken.x[where], scale_kind(taken.x), highest(taken.x))[0]
+    over_image = image is not None and image.shape[:2] == seen.shape[:2]
+    if image is not None and over_image:
+        seen = image
     pads = (0, 0) if taken.adaptive else (max(0, taken.padding[0]), max(0, taken.padding[1]))
     seen = np.pad(seen, ((pads[0],) * 2, (pads[1],) * 2, (0, 0)), constant_values=236)
     filled, _ = coloured(final[unit], scale_kind(final[unit]), None)
@@ -414,7 +454,8 @@ def _frames(
         value = float(final[unit, row, column])
         tops = beside([Image.fromarray(left), written("", width=20), Image.fromarray(right)])
         sums = _written_rows(taken, done, unit, [channel])
-        words = f"input {where}, and the map of unit {unit} as the window fills it"
+        under_it = "the image" if over_image else f"input {where}"
+        words = f"{under_it}, and the map of unit {unit} as the window fills it"
         all_of_it = f"all inputs{' and bias' if taken.bias is not None else ''}: {done.total:.4g}"
         if value != done.total and not math.isclose(value, done.total, rel_tol=1e-4):
             all_of_it += f"; after what follows: {value:.4g}"
@@ -461,7 +502,7 @@ def _make(subject: Subject, request: Request) -> View:
         layer=request.layer,
         unit=request.unit,
         at=request.at,
-        top=_SHOWN if request.top is None else request.top,
+        top=request.top,
         steps=_FRAMES if request.steps is None else request.steps,
         moving=request.output is not None and request.output.suffix.lower() == ".gif",
     )

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from sightline.base import SERIES, ArgumentError, Finding
 from sightline.blueprint import Call, execute, in_mode
 from sightline.data import Progress
+from sightline.views._colour import rgb
 from sightline.views._evidence import (
     NO_EVIDENCE,
     WIDTH,
@@ -127,10 +128,10 @@ def occlusion(
         notes=(
             said.note,
             f"a square of {side}x{side} pixels, the mean of the training images (0 after normalisation), "
-            f"centred on every {step} pixels: {drop.size} covered images; each cell tells what came of one",
-            f"probability from {least_p:.3g} to {most_p:.3g}; uncovered {said.probability:.3g}. Sum of map "
-            f"{strongest} of {node.id}, {why}, from {found.activation.min():.4g} to "
-            f"{found.activation.max():.4g}; uncovered {float(sums[strongest]):.4g}",
+            f"centred on every {step} pixels: a cell for each of {drop.size} covered images",
+            f"uncovered the probability is {said.probability:.3g}, and the sum of map {strongest} of "
+            f"{node.id}, {why}, {float(sums[strongest]):.4g}",
+            *picture.notes,
         ),
         panels=(
             shown_picture(picture),
@@ -267,8 +268,8 @@ def _answers(subject: Subject, answer: NDArray[np.int64], picture: Picture) -> t
     """(e): regions by the most probable class, and their names."""
     counted = Counter(answer.ravel().tolist()).most_common()
     shown = [index for index, _ in counted[:_NAMED]]
-    colours = {index: _colour(SERIES[k]) for k, index in enumerate(shown)}
-    rest = _colour(SERIES[6])
+    colours = {index: rgb(SERIES[k]) for k, index in enumerate(shown)}
+    rest = rgb(SERIES[6])
     pixels = np.array([[colours.get(int(k), rest) for k in row] for row in answer], dtype=np.uint8)
     regions = Panel(
         pixels=pixels,
@@ -298,10 +299,6 @@ def _legend(lines: list[tuple[tuple[int, int, int], str]]) -> Panel:
             text = text.rstrip("…")[:-1] + "…"
         draw.text((26, k * row + 4), text, fill=(28, 32, 38), font=font_of(14))
     return Panel(pixels=np.array(page), title="e: legend, by share of places", width=WIDTH)
-
-
-def _colour(text: str) -> tuple[int, int, int]:
-    return int(text[1:3], 16), int(text[3:5], 16), int(text[5:7], 16)
 
 
 def _flat(name: str, moved: float, side: int) -> Finding:

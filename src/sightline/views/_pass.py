@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from sightline.base import ArgumentError, DataError, did_you_mean, shown
+from sightline.base import ArgumentError, DataError, did_you_mean
 from sightline.blueprint import Blueprint, Call, Node, execute
 from sightline.data import (
     PARTS,
@@ -25,7 +25,6 @@ from sightline.data import (
     split_images,
 )
 from sightline.evaluation import judged_images
-from sightline.imaging import EXTENSIONS, ImageRecord, read_record
 from sightline.records import RunFolder
 from sightline.views._subject import Subject
 
@@ -119,11 +118,7 @@ def open_set(source: str, subject: Subject, progress: Progress | None = None) ->
         DataError: if there is none, or its values are of another depth or other channels than the network's.
     """
     pages = "" if subject.header is None else subject.header.pages
-    alone = _images_alone(Path(source))
-    if alone:
-        images = _without_classes(source, alone, pages, progress)
-    else:
-        images = open_images(source, training=False, pages=pages, progress=progress)
+    images = open_images(source, training=False, labelled=False, pages=pages, progress=progress)
     if images.depth != subject.canvas.depth:
         raise DataError(
             f"{source} holds images of {images.depth}, and {subject.name} takes {subject.canvas.depth}"
@@ -135,53 +130,6 @@ def open_set(source: str, subject: Subject, progress: Progress | None = None) ->
             f"{subject.canvas.channels}"
         )
     return images
-
-
-def _images_alone(folder: Path) -> list[str]:
-    """The images of a folder without folders in it; none of any other."""
-    if not folder.is_dir():
-        return []
-    inside = [path for path in folder.iterdir() if not path.name.startswith(".")]
-    if any(path.is_dir() for path in inside):
-        return []
-    return sorted(path.name for path in inside if path.suffix.lower() in EXTENSIONS)
-
-
-def _without_classes(source: str, names: list[str], pages: str, progress: Progress | None) -> ImageSet:
-    """Images of one folder as a set: all of one class, which has no name.
-
-    Raises:
-        DataError: if one cannot be read, or has another depth or other channels than the first.
-    """
-    root = Path(source)
-    records: list[ImageRecord] = []
-    for k, name in enumerate(names):
-        found = read_record(root / name, pages)
-        if found.error:
-            raise DataError(f"{source}/{shown(name)}: {found.error}")
-        first = records[0] if records else found
-        both = {first.channels, found.channels}
-        if found.depth != first.depth or (len(both) > 1 and both != {1, 3}):
-            raise DataError(
-                f"{source}: {shown(name)} is {found.depth} of {found.channels} channels, {shown(names[0])} "
-                f"{first.depth} of {first.channels}; keep one kind"
-            )
-        records.append(found)
-        if progress is not None:
-            progress("reading images", k + 1, len(names))
-    return ImageSet(
-        source=source,
-        root=root,
-        names=tuple(names),
-        targets=np.zeros(len(names), dtype=np.int64),
-        classes=("",),
-        channels=max(found.channels for found in records),
-        depth=records[0].depth,
-        pages=pages,
-        sizes=np.array([(found.height, found.width) for found in records], dtype=np.int32),
-        digests=tuple(found.digest for found in records),
-        parts=(None,) * len(names),
-    )
 
 
 def set_name(images: ImageSet) -> str:

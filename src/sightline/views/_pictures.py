@@ -17,8 +17,8 @@ from sightline.views._view import Panel
 _WIDTH = 960
 _ACROSS, _DOWN = 1.12, 1.5
 """From one picture to the next, in pictures."""
-_LEAST = 6
-"""A row is drawn as if it had so many pictures at least: one alone would fill the page."""
+_LEAST, _MANY_ROWS, _LEAST_OF_MANY = 6, 3, 9
+"""A row is drawn as if it had so many pictures at least, of many rows more: they would fill the page."""
 _LETTERS = 16
 
 
@@ -81,7 +81,8 @@ def picture_rows(
         apart: Room behind the first of a row, in pictures.
     """
     left = 0.75 if names else 0.02
-    across = left + max(_LEAST, *(len(row) for row in rows)) * _ACROSS + apart
+    least = _LEAST if len(rows) <= _MANY_ROWS else _LEAST_OF_MANY
+    across = left + max(least, *(len(row) for row in rows)) * _ACROSS + apart
     side = int(_WIDTH / across)
 
     def draw(axes: Any) -> None:

@@ -39,6 +39,8 @@ class Request:
     """Another model, seen the same way beside the first."""
     input_size: tuple[int, int] | None = None
     """(height, width) of the other model's input, where it adapts."""
+    classes: tuple[str, ...] | None = None
+    """Names of the outputs of the other model, if its weights came alone."""
     seed: int | None = None
     sanity: bool = False
     device: str = "auto"
@@ -116,7 +118,7 @@ def view(how: str, subject: Subject, request: Request) -> View:
         raise ArgumentError(f"view {how} needs {wanted}")
     if found.needs == "nothing" and request.image is not None:
         raise ArgumentError(f"view {how} is of the network alone; it takes no image")
-    everywhere = {"image", "against", "input_size", "device", "output", "progress"}
+    everywhere = {"image", "against", "input_size", "classes", "device", "output", "progress"}
     for field in dataclasses.fields(Request):
         chosen = getattr(request, field.name) not in (None, False)
         if chosen and field.name not in found.options | everywhere:
@@ -124,6 +126,31 @@ def view(how: str, subject: Subject, request: Request) -> View:
             raise ArgumentError(f"--{field.name} is not for view {how}, whose options are {takes}")
     if request.against is None or "against" in found.options:
         return found.make(subject, request)
-    other = open_subject(request.against, device=request.device, input_size=request.input_size)
+    other = open_subject(
+        request.against,
+        device=request.device,
+        classes=request.classes or (),
+        input_size=request.input_size,
+    )
     alone = dataclasses.replace(request, against=None)
-    return side_by_side(subject, other, found.make(subject, alone), found.make(other, alone))
+    first = found.make(subject, alone)
+    target, said = _same_class(subject, other, first) if "target" in found.options else (None, "")
+    second = found.make(other, alone if target is None else dataclasses.replace(alone, target=target))
+    both = side_by_side(subject, other, first, second)
+    return dataclasses.replace(both, notes=(said, *both.notes)) if said else both
+
+
+def _same_class(subject: Subject, other: Subject, first: View) -> tuple[str | None, str]:
+    """The class of the first model as the other calls it, and what is to be said; None of no class."""
+    index = first.figures.get("target_index")
+    if index is None:
+        return None, ""
+    name = subject.class_name(index)
+    if subject.classes and other.classes:
+        if name in other.classes:
+            return name, f"both explain '{name}'"
+        return None, f"each explains a class of its own: the second model has no '{name}'"
+    outputs = other.blueprint.nodes[-1].output_shapes[0] if other.blueprint.nodes else ()
+    if len(outputs) == 2 and index < outputs[1]:
+        return str(index), f"both explain output {index}: they do not both say what it is called"
+    return None, f"each explains a class of its own: the second model has no output {index}"

@@ -7,6 +7,8 @@ import functools
 import html
 import io
 import json
+import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +28,8 @@ _INK, _PALE, _PAPER = (28, 32, 38), (96, 104, 114), (255, 255, 255)
 _FAULT = (176, 66, 0)
 _BAR = 10
 _LEAST, _MOST = 96, 460
+_LINES = 4
+"""Of notes above the pictures; what goes beyond stands beneath them."""
 
 
 def save(view: View, path: Path) -> Path:
@@ -69,8 +73,11 @@ def sheet(view: View) -> Image.Image:
     wide = [max(row[k].width for row in rows if k < len(row)) for k in range(many)]  # of a column
     widths = [wide if view.columns else [panel.width for panel in row] for row in rows]
     width = max([560, *(_GAP + sum(w + _GAP for w in own) for own in widths)])
-    head = _heading(view, width - 2 * _GAP)
+    above, below = _parted(view.notes, width - 2 * _GAP)
+    head = _heading(view, above, width - 2 * _GAP)
+    foot = _words(_lines(below, font_of(_TEXT), _PALE, width - 2 * _GAP), width - 2 * _GAP)
     height = head.height + 2 * _GAP + sum(max(p.height for p in row) + _GAP for row in rows)
+    height += foot.height + _GAP if below else 0
     page = Image.new("RGB", (width, height), _PAPER)
     page.paste(head, (_GAP, _GAP))
     top = head.height + 2 * _GAP
@@ -80,17 +87,31 @@ def sheet(view: View) -> Image.Image:
             page.paste(panel, (left, top))
             left += across + _GAP
         top += max(p.height for p in row) + _GAP
+    page.paste(foot, (_GAP, top))
     return page
 
 
 def _rows(panels: list[Image.Image], columns: int | None) -> list[list[Image.Image]]:
-    """So many a row, in columns; where None, as many as fit beside each other."""
+    """So many a row, in columns; where None, as many as fit beside each other.
+
+    Where one would be left over for the last row, rows are shorter, as long as there are no more of them.
+    """
     if columns is not None:
         return [panels[i : i + columns] for i in range(0, len(panels), columns)]
+    rows = _filled(panels, _WIDTH)
+    if len(rows) > 1 and len(rows[-1]) == 1 and len(rows[-2]) > 2:
+        used = sorted({_GAP + sum(p.width + _GAP for p in row[:-1]) for row in rows if len(row) > 1})
+        shorter = (_filled(panels, width) for width in used)
+        rows = next((r for r in shorter if len(r) == len(rows) and len(r[-1]) > 1), rows)
+    return rows
+
+
+def _filled(panels: list[Image.Image], width: int) -> list[list[Image.Image]]:
+    """Rows with as many panels as fit a width."""
     rows: list[list[Image.Image]] = []
-    left = _WIDTH
+    left = width
     for panel in panels:
-        if left + panel.width + _GAP > _WIDTH:
+        if not rows or left + panel.width + _GAP > width:
             rows.append([])
             left = _GAP
         rows[-1].append(panel)
@@ -98,17 +119,34 @@ def _rows(panels: list[Image.Image], columns: int | None) -> list[list[Image.Ima
     return rows
 
 
-def _heading(view: View, width: int) -> Image.Image:
-    lines = [
-        (line, font_of(_HEAD, bold=True), _INK) for line in _broken(view.title, font_of(_HEAD, True), width)
-    ]
-    for note in view.notes:
-        lines += [(line, font_of(_TEXT), _PALE) for line in _broken(note, font_of(_TEXT), width)]
-    for finding in view.findings:
-        text = f"{finding.level}: {finding.what}; {finding.why}"
-        lines += [
-            (line, font_of(_TEXT, True), (176, 66, 0)) for line in _broken(text, font_of(_TEXT, True), width)
-        ]
+_Line = tuple[str, ImageFont.FreeTypeFont, tuple[int, int, int]]
+
+
+def _parted(notes: Sequence[str], width: int) -> tuple[Sequence[str], Sequence[str]]:
+    """Notes that stand above the pictures, as far as there is room, and those beneath."""
+    lines = 0
+    for k, note in enumerate(notes):
+        lines += len(_broken(note, font_of(_TEXT), width))
+        if lines > _LINES and k:
+            return notes[:k], notes[k:]
+    return notes, ()
+
+
+def _lines(
+    texts: Sequence[str], font: ImageFont.FreeTypeFont, ink: tuple[int, int, int], width: int
+) -> list[_Line]:
+    return [(line, font, ink) for text in texts for line in _broken(text, font, width)]
+
+
+def _heading(view: View, notes: Sequence[str], width: int) -> Image.Image:
+    faults = [f"{finding.level}: {finding.what}; {finding.why}" for finding in view.findings]
+    lines = _lines([view.title], font_of(_HEAD, bold=True), _INK, width)
+    lines += _lines(notes, font_of(_TEXT), _PALE, width)
+    lines += _lines(faults, font_of(_TEXT, True), _FAULT, width)
+    return _words(lines, width)
+
+
+def _words(lines: Sequence[_Line], width: int) -> Image.Image:
     heights = [int(font.size * 1.4) for _, font, _ in lines]
     picture = Image.new("RGB", (width, sum(heights)), _PAPER)
     draw, top = ImageDraw.Draw(picture), 0
@@ -136,7 +174,7 @@ def shown(panel: Panel, view: View) -> Image.Image:
     top += picture.height + 4
     if panel.scale is not None:
         cell.paste(_scale_bar(panel.scale, picture.width), (0, top))
-        low, high = (_number(value) for value in (panel.scale.low, panel.scale.high))
+        low, high = number(panel.scale.low), number(panel.scale.high)
         draw.text((0, top + _BAR + 2), low, fill=_PALE, font=font_of(_SMALL))
         right = draw.textlength(high, font=font_of(_SMALL))
         draw.text((picture.width - right, top + _BAR + 2), high, fill=_PALE, font=font_of(_SMALL))
@@ -174,8 +212,19 @@ def _scale_bar(scale: Scale, width: int) -> Image.Image:
     return Image.fromarray(pixels)
 
 
-def _number(value: float) -> str:
-    return f"{value:.3g}"
+def number(value: float) -> str:
+    """A value in three digits, or all before the point; as a power of ten where it is far from 1.
+
+    Example:
+        >>> number(3483.2), number(0.0132), number(-1.5), number(2.5e-7), number(1e6), number(0.0)
+        ('3483', '0.0132', '-1.5', '2.5e-7', '1e6', '0')
+    """
+    size = abs(value)
+    if 999.5 <= size < 99999.5:
+        return f"{value:.0f}"
+    if size == 0 or 0.000995 <= size < 1000:
+        return f"{value:.3g}"
+    return re.sub(r"e([-+]?)0*", lambda found: "e" + found[1].strip("+"), f"{value:.3g}")
 
 
 def _broken(text: str, font: ImageFont.FreeTypeFont, width: int) -> list[str]:
@@ -224,16 +273,19 @@ _STYLE = """
 body { max-width: 75rem; margin: 2rem auto; padding: 0 1rem; background: Canvas; color: CanvasText }
 .panels { display: flex; flex-wrap: wrap; gap: 1.2rem; align-items: flex-start }
 figure { margin: 0; max-width: 100% } figure img { max-width: 100%; display: block }
+figure img.bar { margin-top: .3rem }
 figcaption { font-size: .85rem; max-width: 30rem } .level { font-weight: 600 }
+p, figcaption { white-space: pre-line }
 .sharp { image-rendering: pixelated }
-.range { display: flex; justify-content: space-between; font-size: .8rem }
+.range { display: flex; justify-content: space-between; font-size: .8rem; max-width: 100% }
 """
 
 
 def page(view: View) -> str:
     """The view as one HTML file that needs nothing else."""
     say = html.escape
-    parts = [f"<h1>{say(view.title)}</h1>", *(f"<p>{say(note)}</p>" for note in view.notes)]
+    above, below = _parted(view.notes, _WIDTH - 2 * _GAP)
+    parts = [f"<h1>{say(view.title)}</h1>", *(f"<p>{say(note)}</p>" for note in above)]
     parts += [
         f'<p><span class="level">{say(f.level)}:</span> {say(f.what)}; {say(f.why)}; {say(f.do)}</p>'
         for f in view.findings
@@ -248,12 +300,16 @@ def page(view: View) -> str:
             f'alt="{say(panel.title or view.title, quote=True)}">'
         )
         if panel.scale is not None:
-            inner.append(f'<img src="{_uri(_scale_bar(panel.scale, picture.width))}" alt="">')
-            low, high = _number(panel.scale.low), _number(panel.scale.high)
-            inner.append(f'<div class="range"><span>{low}</span><span>{high}</span></div>')
+            inner.append(f'<img class="bar" src="{_uri(_scale_bar(panel.scale, picture.width))}" alt="">')
+            low, high = number(panel.scale.low), number(panel.scale.high)
+            inner.append(
+                f'<div class="range" style="width: {picture.width}px">'
+                f"<span>{low}</span><span>{high}</span></div>"
+            )
         inner += [f"<figcaption>{say(panel.caption)}</figcaption>"] if panel.caption else []
         figures.append(f"<figure>{''.join(inner)}</figure>")
     parts.append(f'<div class="panels">{"".join(figures)}</div>')
+    parts += [f"<p>{say(note)}</p>" for note in below]
     return (
         f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{say(view.title)}</title>'
         f'<meta name="viewport" content="width=device-width"><style>{_STYLE}</style></head>'

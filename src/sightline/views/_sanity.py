@@ -43,6 +43,8 @@ BLOCKS = 8
 """A side of the image, in what is deleted or inserted at a time, by whatever order."""
 LEVELS = 10
 """Steps from the whole image to none."""
+BLIND = 0.9
+"""An image without content that keeps so much of a class's probability tells no order from another."""
 ORDERS = 19
 """Random ones: to be better than each of them by chance has a probability of 1 in 20."""
 
@@ -91,6 +93,20 @@ class Curve:
         return areas
 
     @property
+    def blind(self) -> bool:
+        """Whether the blurred or blank image alone gives nearly the whole probability."""
+        ends = self.points[-1], self.points[0]
+        empty, whole = ends if self.what == "deletion" else ends[::-1]
+        return bool(empty >= BLIND * whole)
+
+    @property
+    def verdict(self) -> str:
+        """In a few words."""
+        if self.better:
+            return "better than random"
+        return "cannot tell" if self.blind else "no better than random"
+
+    @property
     def better(self) -> bool:
         """Whether it is better than every random order, and than their mean by 0.01."""
         gain = abs(self.area - float(self.random_areas.mean()))
@@ -105,12 +121,10 @@ class Curve:
     @property
     def line(self) -> str:
         """In words."""
-        verdict = "better than random" if self.better else "no better than random"
         beaten = f"ahead of {self.beaten} of {len(self.random)}"
         if self.beaten == len(self.random) and not self.better:
             beaten += f" by less than {NO_EVIDENCE:g} in the mean"
-        mean, spread = self.random_areas.mean(), self.random_areas.std(ddof=1)
-        return f"{self.what} {self.area:.3f} against {mean:.3f} ± {spread:.3f}, {beaten}: {verdict}"
+        return f"{self.what} is {beaten}: {self.verdict}"
 
     def to_dict(self) -> dict[str, Any]:
         """For `View.figures`."""
@@ -121,6 +135,7 @@ class Curve:
             "orders": len(self.random),
             "beaten": self.beaten,
             "better": self.better,
+            "cannot_tell": self.blind and not self.better,
         }
 
 
@@ -147,12 +162,17 @@ class Sanity:
         return self.similarity is not None and self.similarity <= UNCHANGED
 
     @property
+    def told(self) -> tuple[Curve, ...]:
+        """Of deletion and insertion those that can tell."""
+        return tuple(c for c in (self.deletion, self.insertion) if c.better or not c.blind)
+
+    @property
     def line(self) -> str:
         """What random weights did, in words."""
         if self.similarity is None:
             return "not told: the map is flat with each of them"
         verdict = "it changes with them" if self.changes else "IT DOES NOT CHANGE with them"
-        said = f"rank correlation with the map {self.similarity:.2f} in the mean (above {UNCHANGED:g} fails)"
+        said = f"mean rank correlation {self.similarity:.2f} (above {UNCHANGED:g} fails)"
         return f"{said}: {verdict}"
 
     def to_dict(self) -> dict[str, Any]:
@@ -173,7 +193,7 @@ class Sanity:
             ],
             "deletion": self.deletion.to_dict(),
             "insertion": self.insertion.to_dict(),
-            "passes": self.changes and self.deletion.better and self.insertion.better,
+            "passes": self.changes and bool(self.told) and all(curve.better for curve in self.told),
         }
 
 
@@ -213,13 +233,12 @@ def with_sanity(
         )
     found = check(subject, picture, said, explain, order, rough=rough, seed=seed)
     notes = (
-        f"sanity 1, weights made random from the last layer to the middle one: {found.line}",
-        f"sanity 2, area under the probability of '{said.name}' against {ORDERS} random orders of the same "
-        f"blocks: {found.deletion.line}; {found.insertion.line}",
+        f"sanity 1, random weights down to the middle layer: {found.line}",
+        f"sanity 2, against {ORDERS} random orders: {found.deletion.line}; {found.insertion.line}",
     )
     return dataclasses.replace(
         view,
-        notes=(*view.notes, *notes),
+        notes=(*view.notes[:1], *notes, *view.notes[1:]),
         panels=(*view.panels, *_panels(found, signed=order.min() < 0)),
         figures={**view.figures, "sanity": found.to_dict()},
         findings=(*view.findings, *_findings(found, view.how)),
@@ -476,15 +495,18 @@ def _panels(found: Sanity, *, signed: bool) -> list[Panel]:
 def _draw_curve(axes: Any, curve_: Curve) -> None:
     share = np.linspace(0, 100, curve_.points.size)
     low, high = curve_.random.min(0), curve_.random.max(0)
-    axes.fill_between(share, low, high, color=SERIES[6], alpha=0.3, linewidth=0)
+    axes.fill_between(
+        share, low, high, color=SERIES[6], alpha=0.3, linewidth=0,
+        label=f"least to most of {len(curve_.random)} random orders",
+    )  # fmt: skip
     mean = f"{curve_.random_areas.mean():.3f} ± {curve_.random_areas.std(ddof=1):.3f}"
-    axes.plot(share, curve_.random.mean(0), color=SERIES[6], label=f"random order, area {mean}")
+    axes.plot(share, curve_.random.mean(0), color=SERIES[6], label=f"their mean, area {mean}")
     axes.plot(share, curve_.points, color=SERIES[1], label=f"order of the map, area {curve_.area:.3f}")
     gone = "set to the mean" if curve_.what == "deletion" else "put into a blurred picture"
     axes.set_xlabel(f"% of the picture {gone}", fontsize=8)
     axes.set_ylabel("probability", fontsize=8)
     axes.set_ylim(-0.02, max(1e-3, float(curve_.points.max()), float(high.max())) * 1.05)
-    axes.set_title(f"{curve_.what}: {'better' if curve_.better else 'no better'} than random", fontsize=9)
+    axes.set_title(f"{curve_.what}: {curve_.verdict}", fontsize=9)
     axes.tick_params(labelsize=8)
     axes.legend(fontsize=7, frameon=False)
 
@@ -508,18 +530,48 @@ def _findings(found: Sanity, how: str) -> list[Finding]:
                 where=how,
                 what=f"fails the check with random weights: rank correlation {found.similarity:.2f}",
                 why="it draws much the same whatever the network has learned, as an edge detector would",
-                do="trust a view that changes with the weights: saliency, gradcam",
+                do="look at a view that changes with them: mostly "
+                + ("gradcam" if how == "saliency" else "saliency"),
             )
         )
-    worse = [c for c in (found.deletion, found.insertion) if not c.better]
-    if worse:
+    findings += [_blind(c, how) for c in (found.deletion, found.insertion) if c not in found.told]
+    worse = [c for c in found.told if not c.better]
+    if worse and len(worse) < len(found.told):
+        (better,) = (c for c in found.told if c.better)
         findings.append(
             Finding(
                 level="warning",
                 where=how,
-                what="; ".join(c.line for c in worse),
-                why="by that measure what it marks matters to the class no more than places drawn by lot",
+                what=f"deletion and insertion disagree: by {better.what} it is better than random orders, by "
+                f"{worse[0].what} it is not",
+                why="an image with blank blocks and one that is half blurred are different questions to a "
+                "network, and neither is like what it has learned from",
+                do="look at both curves, and at other images, before you rely on the map",
+            )
+        )
+    elif worse:
+        named = " and ".join(c.what for c in worse)
+        findings.append(
+            Finding(
+                level="warning",
+                where=how,
+                what=f"no better than random orders by {named}",
+                why="what it marks matters to the class no more than places drawn by lot",
                 do="do not take it for where the answer comes from",
             )
         )
     return findings
+
+
+def _blind(found: Curve, how: str) -> Finding:
+    ends = (found.points[-1], found.points[0])
+    empty, whole = ends if found.what == "deletion" else ends[::-1]
+    picture = "the image set to the mean" if found.what == "deletion" else "the blurred image"
+    return Finding(
+        level="info",
+        where=how,
+        what=f"{found.what} cannot tell: {picture} alone has a probability of {empty:.3g}, the whole one "
+        f"{whole:.3g}",
+        why="whatever the order, nearly nothing is left to lose or to win",
+        do="go by the other measure, or look at another class (--target)",
+    )

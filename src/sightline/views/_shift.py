@@ -18,6 +18,7 @@ from sightline.blueprint import Call, Field, Node, execute, fields
 from sightline.data import Progress
 from sightline.imaging import Source, Values
 from sightline.views._colour import plotted
+from sightline.views._evidence import own_temperature, probabilities
 from sightline.views._layers import find_layer, maps_of
 from sightline.views._movements import Border, Family, families, sampled
 from sightline.views._pass import classifier_layer
@@ -30,6 +31,8 @@ _BATCH = 8
 _LAYERS = 6
 _THUMBS = 5
 _EXACT = 1e-3
+_GRID = 32
+"""Sides of an input that every usual network takes are multiples of it."""
 _SMALL = 64
 """Images for a network that takes smaller ones than this are filled by their object: a crop would cut it."""
 
@@ -130,7 +133,35 @@ def shift(
         done += len(family.by)
         if progress is not None:
             progress("moving the image", done, total)
-    return _view(subject, kinds, places, curves, index, border)
+    shown = _shown(subject, image, places, watched, curves, index, border, most)
+    return _view(subject, kinds, places, curves, index, border, shown)
+
+
+def _shown(
+    subject: Subject,
+    image: str | Source | Values,
+    places: Sequence[_Place],
+    watched: _Watched,
+    curves: Mapping[str, Curves],
+    index: int | None,
+    border: Border,
+    most: int,
+) -> list[str]:
+    """Notes on the picture that is moved, and how it differs from that of other views."""
+    picture = subject.picture(image)
+    if border != "crop" or subject.preprocessing.fit == "pad":
+        return list(picture.notes)
+    height, width = subject.input_shape[1:]
+    text = (
+        f"moved is a window of {height}x{width} over the picture framed at {height + most}x{width + most}, "
+        "so that real pixels come in; other views show it framed at the window's size"
+    )
+    if index is not None:
+        logits = _passed(subject, picture.x, places, watched)[2]
+        assert logits is not None
+        there, here = float(probabilities(subject, logits.float())[0, index]), curves["shift"].probability[0]
+        text += f", where '{subject.class_name(index)}' has {there:.3g}; unmoved it has {here:.3g} here"
+    return [text]
 
 
 def _places(subject: Subject, layer: str | None, most: int, border: Border) -> list[_Place]:
@@ -272,7 +303,7 @@ def _measured(
             for name, values in new_seen.items():
                 distance[name].append(_relative(values[k] - seen[name][0], seen[name][0]))
             if new_logits is not None and index is not None:
-                probability.append(float(new_logits[k].float().softmax(0)[index]))
+                probability.append(float(probabilities(subject, new_logits[k : k + 1].float())[0, index]))
     return Curves(family.by, error, distance, probability), index
 
 
@@ -313,6 +344,7 @@ def _view(
     curves: Mapping[str, Curves],
     index: int | None,
     border: Border,
+    shown: Sequence[str],
 ) -> View:
     panels = [_strip(subject, family) for family in kinds]
     panels.append(
@@ -324,9 +356,7 @@ def _view(
             columns=3,
         )
     )
-    notes = [*_said(kinds, places, curves), _bordered(subject, places, border)]
-    if len(kinds) > 1:
-        notes.append("maps are moved by bilinear interpolation where a movement takes no place onto another")
+    notes = [*_said(subject, kinds, places, curves, border), *shown, _bordered(subject, places, border)]
     findings = []
     flat = [
         place.node.id for place in places if all(math.isnan(e) for e in curves["shift"].error[place.node.id])
@@ -362,6 +392,7 @@ def _view(
             "jump": place.jump,
             "receptive_field": None if place.looks.size is None else list(place.looks.size),
             "interior": place.interior,
+            "equivariant": _verdict(place, kinds[0], curves["shift"], border),
         }
         for place in places
     ]
@@ -371,7 +402,14 @@ def _view(
         notes=tuple(notes),
         panels=tuple(panels),
         arrays=numbers,
-        figures={"class": _class(subject, index), "border": border, "layers": layers, "curves": told},
+        figures={
+            "class": _class(subject, index),
+            **({} if index is None else {"target": subject.class_name(index), "target_index": index}),
+            "temperature": own_temperature(subject),
+            "border": border,
+            "layers": layers,
+            "curves": told,
+        },
         findings=tuple(findings),
     )
 
@@ -384,21 +422,65 @@ def _class(subject: Subject, index: int | None) -> str:
     return "" if index is None else subject.class_name(index)
 
 
-def _said(kinds: Sequence[Family], places: Sequence[_Place], curves: Mapping[str, Curves]) -> list[str]:
-    """What the curves of shifts say, in words, of the layers that can be exact."""
-    found = []
-    by, errors = kinds[0].by, curves["shift"].error
+def _at_jumps(place: _Place, family: Family, curves: Curves) -> tuple[list[float], list[float]]:
+    """Errors of shifts by multiples of a layer's jump, and of those between; without what is not known."""
+    values = [
+        (d, v) for d, v in zip(family.by, curves.error[place.node.id], strict=True) if not math.isnan(v)
+    ]
+    return [v for d, v in values if d and d % place.jump == 0], [v for d, v in values if d % place.jump]
+
+
+def _verdict(place: _Place, family: Family, curves: Curves, border: Border) -> bool | None:
+    """Whether a layer is equivariant to shifts by its jump; None where what is compared sees the border."""
+    at, _ = _at_jumps(place, family, curves)
+    if not at:
+        return None
+    if max(at) < _EXACT:
+        return True
+    return False if place.interior or border == "circular" else None
+
+
+def _said(
+    subject: Subject,
+    kinds: Sequence[Family],
+    places: Sequence[_Place],
+    curves: Mapping[str, Curves],
+    border: Border,
+) -> list[str]:
+    """What the curves of shifts say, in words: a line a verdict."""
+    told: dict[bool | None, list[str]] = {True: [], False: [], None: []}
     for place in places:
-        values = errors[place.node.id]
-        at = [v for d, v in zip(by, values, strict=True) if d and d % place.jump == 0 and not math.isnan(v)]
-        between = [v for d, v in zip(by, values, strict=True) if d % place.jump and not math.isnan(v)]
-        if not at:
-            continue
-        text = f"{place.node.id}: shifted by multiples of its jump ({place.jump:g}) "
-        text += f"the error is at most {max(at):.2g}"
-        text += f", between them up to {max(between):.2g}" if between else ""
-        found.append(f"{text}; {'equivariant' if max(at) < _EXACT else 'not equivariant'}")
+        at, between = _at_jumps(place, kinds[0], curves["shift"])
+        if at:
+            text = f"{place.node.id} /{place.jump:g} ({max(at):.2g}"
+            text += f"; between, {max(between):.2g})" if between else ")"
+            told[_verdict(place, kinds[0], curves["shift"], border)].append(text)
+    own = "x".join(str(side) for side in subject.input_shape[1:])
+    found = []
+    if told[True]:
+        found.append(f"equivariant at multiples of the jump, /jump (largest error): {', '.join(told[True])}")
+    if told[False]:
+        found.append(f"not equivariant, not even at multiples of the jump: {', '.join(told[False])}")
+    if told[None]:
+        unsure = [place for place in places if _verdict(place, kinds[0], curves["shift"], border) is None]
+        text = f"cannot be told at {own}, where every place sees the border: {', '.join(told[None])}"
+        side = _enough(subject, unsure)
+        found.append(f"{text}; try --input {side}" if side is not None else text)
     return found
+
+
+def _enough(subject: Subject, places: Sequence[_Place]) -> int | None:
+    """A side of the input at which all of some layers have places that do not see the border, if any."""
+    adapts = subject.model is not None and subject.header is None
+    sizes = [place.looks.size for place in places]
+    if not adapts or any(size is None for size in sizes):
+        return None
+    needed = 0
+    for place in places:
+        assert place.looks.size is not None
+        reach = max(place.looks.size) + 2 * max(place.looks.jump)
+        needed = max(needed, math.ceil(min(reach * 4 / 3, reach + _MOST)))
+    return -(-needed // _GRID) * _GRID
 
 
 def _bordered(subject: Subject, places: Sequence[_Place], border: Border) -> str:
@@ -406,11 +488,11 @@ def _bordered(subject: Subject, places: Sequence[_Place], border: Border) -> str
     if border == "circular":
         return "what leaves the image on the right comes in on the left; errors are over whole maps"
     edge = border == "edge" or subject.preprocessing.fit == "pad"
-    comes = "its repeated edge" if edge else "pixels of the larger picture, beyond that its repeated edge"
-    text = f"what comes in at the border of the image is {comes}; "
+    comes = "its edge, repeated" if edge else "the larger picture, and beyond that its edge, repeated"
+    text = f"at the border of the image there comes in {comes}; "
     text += "a full line is over the places that do not see the border"
     if any(not place.interior for place in places):
-        text += ", a dashed one over all, since nearly all of them see it"
+        text += ", a dashed one over all of them"
     return text
 
 
@@ -442,12 +524,13 @@ def _draw(
     shades = [SERIES[k % len(SERIES)] for k in range(max(len(places), 3))]
     for row, family in zip(grid, kinds, strict=True):
         found = curves[family.name]
-        for place, colour in zip(places, shades, strict=False):
+        for k, (place, colour) in enumerate(zip(places, shades, strict=False)):
             values = found.error[place.node.id]
             style = "-" if place.interior or family.wraps else "--"
             row[0].plot(
-                found.by, values, style, color=colour, linewidth=1.3, label=f"{place.node.id} /{place.jump:g}"
-            )
+                found.by, values, style, color=colour, label=f"{place.node.id} /{place.jump:g}",
+                linewidth=1.3, marker="o", markersize=4.5, markevery=(k, len(places)),  # seen beneath others
+            )  # fmt: skip
         for k, (name, values) in enumerate(found.distance.items()):
             if not name.endswith(", all"):
                 row[1].plot(found.by, values, color=SERIES[k % len(SERIES)], linewidth=1.3, label=name)

@@ -71,10 +71,11 @@ def softmax(
         notes.append(f"the largest z/T, {shift:.6g}, was taken off each exponent: no share changes by it")
     if fitted is not None and temperature is not None:
         notes.append(f"the model's own fitted temperature is {fitted:g}")
+    notes += picture.notes
     table = _table(subject, order, logits, scaled, exponentials, shares, chosen)
     return View(
         how="softmax",
-        title=f"Softmax of {subject.name} for {picture.name}: "
+        title=f"Softmax of {subject.name} for {picture.title}: "
         f"{100 * shares[best]:.1f} % {subject.class_name(best)}",
         notes=tuple(notes),
         panels=(table, _by_temperature(subject, order[:5], logits, chosen, fitted)),

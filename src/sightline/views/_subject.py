@@ -20,8 +20,10 @@ from sightline.imaging import (
     UnreadableImageError,
     Values,
     choose_fit,
+    decode_array,
     digits,
     frame,
+    of_channels,
     photograph,
     read_framed,
     widened,
@@ -44,6 +46,13 @@ class Picture:
     """(1, C, H, W) float32: the network's input, preprocessed, on its device."""
     pixels: Pixels
     """(H, W, 3): the same before mean and deviation, as it is shown beneath a map."""
+    notes: tuple[str, ...] = ()
+    """What was done to the image for it to fit, a sentence each: its edge repeated, its colour dropped."""
+
+    @property
+    def title(self) -> str:
+        """Its name without folders."""
+        return self.name.rpartition("/")[2] or self.name
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -129,14 +138,42 @@ class Subject:
         try:
             if isinstance(source, np.ndarray):
                 values = source[:, :, None] if source.ndim == 2 else source
+                coloured = _coloured(values)
                 if values.shape[2] != self.canvas.channels:
-                    values = _in_channels(values, self.canvas.channels)
+                    values = of_channels(values, self.canvas.channels)
                 framed = frame(values, self.canvas)
             else:
                 framed = read_framed(source, self.canvas)
+                coloured = self.canvas.channels == 1 and _coloured(source)
         except UnreadableImageError as error:
             raise DataError(f"{name or said}: {error}") from error
-        return self.given(framed.pixels, name or said)
+        notes = self.repeated(framed.size)
+        if self.canvas.channels == 1 and coloured:
+            notes = (*notes, f"the colour of the image is dropped: {self.name} takes grey ones")
+        return dataclasses.replace(self.given(framed.pixels, name or said), notes=notes)
+
+    def repeated(self, size: tuple[int, int]) -> tuple[str, ...]:
+        """Which rows and columns of the input repeat the edge of an image, in words; empty where none do.
+
+        Args:
+            size: (height, width) of the image.
+        """
+        width, height = self.canvas.scaled_size((size[1], size[0]))
+        to_input = self.preprocessing.transform(self.canvas.height, self.canvas.width)
+        said = []
+        for axis, own, whole, names in (
+            (1, height, self.canvas.height, ("rows", "top", "bottom")),
+            (0, width, self.canvas.width, ("columns", "left", "right")),
+        ):
+            first = (whole - own) // 2
+            side = self.input_shape[2 - axis]
+            low, high = (to_input[axis, axis] * k + to_input[axis, 2] for k in (first, first + own))
+            before, after = max(0, round(low)), max(0, side - round(high))
+            if before or after:
+                said.append(f"of {side} {names[0]} {before} at the {names[1]} and {after} at the {names[2]}")
+        if not said:
+            return ()
+        return (f"the image is {size[0]}x{size[1]}: {', '.join(said)} repeat its edge",)
 
     def given(self, stored: Values, name: str) -> Picture:
         """Values that are on the canvas already. (C, H, W), as stored."""
@@ -166,10 +203,17 @@ class Subject:
             return int(logits.argmax())
         if target in self.classes:
             return self.classes.index(str(target))
-        if str(target).isdecimal() and int(target) < count:
-            return int(target)
-        names = self.classes or tuple(str(k) for k in range(count))
-        raise ArgumentError(f"--target {target}: no such class; {did_you_mean(str(target), names)}")
+        number = str(target)
+        if number.isascii() and number.isdecimal() and len(number) < 20:
+            if int(number) < count:
+                return int(number)
+            raise ArgumentError(f"--target {target}: no such class; they are numbered 0 to {count - 1}")
+        if not self.classes:
+            raise ArgumentError(
+                f"--target {target}: no such class; {self.name} does not say what they are called (--classes "
+                f"FILE does), and they are numbered 0 to {count - 1}"
+            )
+        raise ArgumentError(f"--target {target}: no such class; {did_you_mean(number, self.classes)}")
 
     def class_name(self, index: int) -> str:
         """What an output is called."""
@@ -194,7 +238,7 @@ def open_subject(
         input_size: (height, width), for a network that adapts; its own where None.
 
     Raises:
-        ArgumentError: if it names nothing.
+        ArgumentError: if it names nothing, or its model file says another input.
         ModelFileError: if its file cannot be used.
     """
     model = resolve(spec)
@@ -204,6 +248,9 @@ def open_subject(
     if header is not None:
         built = header.architecture
         shape = (built.in_channels, *built.input_size)
+        if input_size is not None and input_size != tuple(built.input_size):
+            asked, own = (f"{h}x{w}" for h, w in (input_size, built.input_size))
+            raise ArgumentError(f"--input is {asked}; {spec} was trained on {own} and is seen with that")
         network = model.build()
         preprocessing, canvas = Preprocessing(**header.preprocessing), header.framing
         names = header.classes
@@ -213,7 +260,7 @@ def open_subject(
             raise ArgumentError(f"{spec} takes inputs of shape {shape}; views are of images")
         if input_size is not None:
             shape = (shape[0], *input_size)
-        network = model.build(input_size=input_size)
+        network = model.build(num_classes=len(names) or None, input_size=input_size)
         if model.weights is not None:
             numbers = [str(k) for k in range(model.architecture.num_classes)]
             assumed, _ = assumed_header(model, Belongings(classes=names or None), numbers)
@@ -242,11 +289,22 @@ def open_subject(
     )
 
 
+def snapshot(subject: Subject, file: Path) -> Subject:
+    """The network of a run as a snapshot of it has it.
+
+    Args:
+        subject: From the run.
+        file: The snapshot.
+    """
+    source = "" if subject.header is None else subject.header.architecture.source
+    return open_subject(f"{source}@{file}" if source else str(file), device=str(subject.device))
+
+
 def _named(image: str) -> Source | Values:
     """A file, or an embedded picture."""
     path = Path(image)
     if path.is_dir():
-        raise ArgumentError(f"IMAGE {image} is a folder; give one image")
+        raise ArgumentError(f"IMAGE {image} is a folder; give one image in it")
     if path.exists():
         return path
     if image in EMBEDDED:
@@ -258,12 +316,17 @@ def _named(image: str) -> Source | Values:
             raise ArgumentError(f"IMAGE is {image!r}; digits are digit:0 to digit:{len(pixels) - 1}")
         digit: Values = pixels[int(number)].transpose(1, 2, 0)
         return digit
-    raise ArgumentError(
-        f"IMAGE {image} is no file, nor an embedded picture; {did_you_mean(image, [*EMBEDDED, 'digit:0'])}"
-    )
+    embedded = [*EMBEDDED, "digit:0 to digit:1796"]
+    raise ArgumentError(f"IMAGE {image} is no file, nor an embedded picture; {did_you_mean(image, embedded)}")
 
 
-def _in_channels(values: Values, channels: int) -> Values:
-    from sightline.imaging import of_channels
-
-    return of_channels(values, channels)
+def _coloured(image: Source | Values) -> bool:
+    """Whether an image of 8 bits has any colour: three channels that are not alike."""
+    if not isinstance(image, np.ndarray):
+        if not isinstance(image, Path | bytes):
+            return False
+        try:
+            image = decode_array(image, 3, "uint8")
+        except UnreadableImageError:  # of another depth, or of several pages
+            return False
+    return image.shape[2] == 3 and bool((image != image[:, :, :1]).any())

@@ -43,6 +43,8 @@ class Panel:
     """Whether it may be interpolated when enlarged; false where pixels are to be seen, as of kernels."""
     width: int | None = None
     """How wide it is shown, in pixels, if not as the others; text and plots are shown as they are."""
+    largest: float | None = None
+    """The largest magnitude there is, where the scale ends below it."""
     on_scale: Callable[[float], Panel] | None = None
     """The same panel with another last value of its scale, so that two networks are seen on one."""
 
@@ -56,7 +58,10 @@ class View:
     title: str
     """What is shown, of what: `Grad-CAM of layer4.1:relu for 'bees'`."""
     notes: tuple[str, ...] = ()
-    """What to know to read it, a sentence each: what was computed, at which layer, over which range."""
+    """What to know to read it, a sentence each: what was computed, at which layer, over which range.
+
+    The first ones stand above the pictures, those that have no room there beneath them.
+    """
     panels: tuple[Panel, ...]
     columns: int | None = None
     """Panels a row; None for as many as fit."""

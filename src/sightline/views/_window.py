@@ -10,9 +10,9 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from sightline.base import ArgumentError
+from sightline.base import SERIES, ArgumentError
 from sightline.blueprint import Blueprint, Field, Node, fields, reach
-from sightline.views._colour import signed
+from sightline.views._colour import rgb, signed
 from sightline.views._layers import check_unit, convolutions, find_layer, maps_of
 from sightline.views._project import RECTIFIERS
 from sightline.views._subject import Subject
@@ -20,7 +20,7 @@ from sightline.views._view import Pixels
 
 _T = TypeVar("_T")
 
-FRAME = (222, 80, 20)
+FRAME = rgb(SERIES[2])
 """The colour of the line about a window."""
 OUTSIDE = 200
 """The grey of what a window has beyond the image."""
@@ -221,7 +221,11 @@ def outlined(pixels: Pixels, window: Window, wanted: int) -> Pixels:
 
 
 def chosen_layers(
-    subject: Subject, layer: str | None, unit: int | None = None, at: tuple[int, int] | None = None
+    subject: Subject,
+    layer: str | None,
+    unit: int | None = None,
+    at: tuple[int, int] | None = None,
+    most: int = 5,
 ) -> list[Node]:
     """The layer of a name, or where None is said those of `layers_through`.
 
@@ -230,7 +234,7 @@ def chosen_layers(
     """
     if layer is None and (unit is not None or at is not None):
         raise ArgumentError(f"--{'at' if unit is None else 'unit'} is of one layer; say which by --layer")
-    nodes = layers_through(subject) if layer is None else [find_layer(subject.blueprint, layer)]
+    nodes = layers_through(subject, most) if layer is None else [find_layer(subject.blueprint, layer)]
     for node in nodes:
         maps_or_vector(node)
         check_unit(node, unit)
