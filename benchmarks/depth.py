@@ -1,12 +1,12 @@
 """Plain and residual networks of 20 and 56 layers by `resnet_2015`, cut short: which learns, and how far.
 
-    python benchmarks/depth.py CIFAR --runs FOLDER [--only resnet20 plain20 resnet56 plain56] [--csv curves.csv]
+    python benchmarks/depth.py CIFAR --runs FOLDER [--only resnet20 plain20] [--csv curves.csv]
 
 CIFAR has `train/<class>/` and `test/<class>/` of 32x32 images. 20 layers are trained for 6,400 steps of 128,
 56 for 1,600 (the paper: 64,000), rates divided by ten at half and at three quarters of them; a tenth of the
-training images is held out. Runs lie in FOLDER and may take days: one that was stopped goes on where it was,
-one that is finished is only read. The curves of all go into the CSV, a row an epoch, with command, machine and
-date; the test accuracy of the best and of the last weights is printed.
+training images is held out. Runs lie in FOLDER and may take days: one that was stopped goes on where it
+was, one that is finished is only read. The curves of all go into the CSV, a row an epoch, with command,
+machine and date; the test accuracy of the best and of the last weights is printed.
 """
 
 from __future__ import annotations
@@ -82,8 +82,8 @@ def main() -> int:
         low, high = (100 * bound for bound in last.interval)
         error = 100 - 100 * float(epochs[-1]["train_accuracy"])
         print(
-            f"{name}: {STEPS[name]} steps, training error {error:.2f} %, test accuracy {100 * last.top1:.2f} % "
-            f"({low:.2f} to {high:.2f}) of the last weights, {100 * best.top1:.2f} % of the best, "
+            f"{name}: {STEPS[name]} steps, training error {error:.2f} %, test accuracy "
+            f"{100 * last.top1:.2f} % ({low:.2f} to {high:.2f}) of the last weights, {100 * best.top1:.2f} % of the best, "
             f"{sum(float(row['seconds']) for row in epochs):.0f} s",
             flush=True,
         )
