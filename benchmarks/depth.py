@@ -81,12 +81,10 @@ def main() -> int:
         )
         low, high = (100 * bound for bound in last.interval)
         error = 100 - 100 * float(epochs[-1]["train_accuracy"])
-        print(
-            f"{name}: {STEPS[name]} steps, training error {error:.2f} %, test accuracy "
-            f"{100 * last.top1:.2f} % ({low:.2f} to {high:.2f}) of the last weights, {100 * best.top1:.2f} % of the best, "
-            f"{sum(float(row['seconds']) for row in epochs):.0f} s",
-            flush=True,
-        )
+        seconds = sum(float(row["seconds"]) for row in epochs)
+        print(f"{name}: {STEPS[name]} steps in {seconds:.0f} s, training error {error:.2f} %")
+        print(f"    test accuracy of the last weights {100 * last.top1:.2f} % ({low:.2f} to {high:.2f})")
+        print(f"    and of the best {100 * best.top1:.2f} %", flush=True)
     if options.csv is not None:
         machine = f"{device_name(torch.device('cpu'))}, {usable_cores()} cores, {options.precision}"
         with options.csv.open("w", newline="") as file:

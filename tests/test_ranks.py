@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -19,7 +20,7 @@ from sightline.base import ArgumentError
 from sightline.data import Batch
 from sightline.machine import ALONE, Ranks, choose_device, ranks_here, usable_cores
 from sightline.tasks.classification import ClassificationMetric
-from sightline.training import train
+from sightline.training import SilentReporter, resume, train
 
 RECIPE = """
 from sightline.training import Optimizer, Phase, Recipe, Schedule
@@ -32,7 +33,7 @@ def plain():
 TRAIN = """
 import os, signal
 import sightline.training._fit as loop
-from sightline.training import train
+from sightline.training import SilentReporter, resume, train
 
 step, steps = loop.take_step, 0
 
@@ -109,6 +110,17 @@ def test_a_killed_process_is_restarted_and_the_run_is_what_it_would_have_been(
     losses = [[row["val_loss"] for row in rows(folder / "run")] for folder in (together, tmp_path)]
     assert losses[0] == losses[1]
     assert not list((tmp_path / "cache/processes").iterdir()), "nothing is left of the restart"
+
+
+def test_one_process_goes_on_with_a_run_of_two_and_says_that_it_differs(
+    together: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(together / "run", tmp_path / "run")
+    (tmp_path / "recipe.py").write_text(RECIPE)
+    resume(tmp_path / "run", epochs=4, reporter=SilentReporter())
+    assert "going on, but not exactly as one run would have: " in (tmp_path / "run/log.txt").read_text()
+    assert "processes 2 then, 1 now" in (tmp_path / "run/log.txt").read_text()
+    assert len(rows(tmp_path / "run")) == 4
 
 
 def test_a_process_that_dies_alone_is_told_in_one_line(together: Path, tmp_path: Path) -> None:
