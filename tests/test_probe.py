@@ -313,7 +313,6 @@ def test_a_second_probe_takes_no_pass(tmp_path: Path) -> None:
     _, one = read_model_file(first.run.best)
     _, other = read_model_file(second.run.best)
     assert all(torch.equal(one[name], other[name]) for name in one)
-    assert position.rows[0]["seconds"] > 0
 
 
 def changed_weight(job: Job) -> Job:
