@@ -307,7 +307,7 @@ def test_a_second_probe_takes_no_pass(tmp_path: Path) -> None:
         state, origin = second.starts[START]
         state["head.weight"].zero_()  # another head is the same features
     second = dataclasses.replace(second, starts={START: (state, origin)})
-    position = probe(second, IMAGES)
+    probe(second, IMAGES)
     assert second.source.images == 0  # type: ignore[attr-defined]
     assert any("recalled from an earlier run" in line for line in reporter.lines)
     _, one = read_model_file(first.run.best)
