@@ -15,6 +15,7 @@ from sightline.cli._draw import draw
 from sightline.cli._evaluate import evaluate
 from sightline.cli._fetch import fetch
 from sightline.cli._filter import filter_
+from sightline.cli._lab import lab
 from sightline.cli._models import models
 from sightline.cli._predict import predict
 from sightline.cli._summary import summary
@@ -35,6 +36,7 @@ VERBS: dict[str, Callable[..., None]] = {
     "design": design,
     "convolve": convolve,
     "filter": filter_,
+    "lab": lab,
     "fetch": fetch,
 }
 

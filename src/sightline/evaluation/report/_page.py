@@ -15,19 +15,20 @@ from sightline.evaluation.report._figures import RIGHT, WRONG
 from sightline.evaluation.report._words import percent
 
 
-def write_page(path: Path, template: str, **context: Any) -> None:
+def write_page(path: Path, template: str, *, package: str = "", **context: Any) -> None:
     """Write a page: one HTML file that needs nothing else.
 
     Args:
         path: The file to write.
-        template: Which page.
+        template: Which page; it may extend `page.html.j2`.
+        package: The package that has the template, where it is not this one.
         context: What it says.
 
     Raises:
         StorageError: if the disk refuses; an older page is untouched.
     """
     page = (
-        _environment()
+        _environment(package)
         .get_template(template)
         .render(
             css=Markup(_read("report.css")),
@@ -40,9 +41,13 @@ def write_page(path: Path, template: str, **context: Any) -> None:
 
 
 @functools.cache
-def _environment() -> jinja2.Environment:
+def _environment(package: str) -> jinja2.Environment:
+    def read(name: str) -> str | None:
+        own = resources.files(package).joinpath(name) if package else None
+        return own.read_text("utf-8") if own is not None and own.is_file() else _read(name)
+
     environment = jinja2.Environment(
-        loader=jinja2.FunctionLoader(_read),
+        loader=jinja2.FunctionLoader(read),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,

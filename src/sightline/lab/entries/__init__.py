@@ -1,0 +1,1 @@
+"""The stops of the lecture, a module each; light to import, for the syllabus reads all of them."""
