@@ -4,10 +4,10 @@
         [--csv curves.csv]
 
 CIFAR has `train/<class>/` and `test/<class>/` of 32x32 images. 20 layers are trained for 6,400 steps of 128,
-56 for 1,600, or as `--steps` says (the paper: 64,000), rates divided by ten at half and at three quarters of them; a tenth of the
-training images is held out. Runs lie in FOLDER and may take days: one that was stopped goes on where it
-was, one that is finished is only read. The curves of all go into the CSV, a row an epoch, with command,
-machine and date; the test accuracy of the best and of the last weights is printed.
+56 for 1,600, or as `--steps` says (the paper: 64,000), rates divided by ten at half and at three quarters of
+them; a tenth of the training images is held out. Runs lie in FOLDER and may take days: one that was stopped
+goes on where it was, one that is finished is only read. The curves of all go into the CSV, a row an epoch,
+with command, machine and date; the test accuracy of the best and of the last weights is printed.
 """
 
 from __future__ import annotations
@@ -55,8 +55,8 @@ def run(name: str, options: argparse.Namespace) -> Path:
         resume(path, reporter=PlainReporter())
         return path
     train(
-        str(options.data), model=name, recipe=recipe(steps_of(name, options), options.images), output=path, exist_ok=True,
-        precision=options.precision, reporter=PlainReporter(),
+        str(options.data), model=name, recipe=recipe(steps_of(name, options), options.images), output=path,
+        exist_ok=True, precision=options.precision, reporter=PlainReporter(),
     )  # fmt: skip
     return path
 
@@ -94,11 +94,10 @@ def main() -> int:
         print(f"    and of the best {100 * best.top1:.2f} %", flush=True)
     if options.csv is not None:
         machine = f"{device_name(torch.device('cpu'))}, {usable_cores()} cores, {options.precision}"
+        how = f"python benchmarks/depth.py CIFAR --steps {options.steps[0]} {options.steps[1]}"
+        versions = f"sightline {__version__}, torch {torch.__version__}"
         with options.csv.open("w", newline="") as file:
-            file.write(
-                f"# python benchmarks/depth.py CIFAR --steps {options.steps[0]} {options.steps[1]}; sightline {__version__}, torch {torch.__version__}; "
-            )
-            file.write(f"{machine}; {datetime.date.today().isoformat()}\n")
+            file.write(f"# {how}; {versions}; {machine}; {datetime.date.today().isoformat()}\n")
             csv.writer(file).writerows([COLUMNS, *rows])
     return 0
 
