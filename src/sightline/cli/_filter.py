@@ -75,14 +75,14 @@ def filter_(
 
 
 def _one(image: str, kernel: str, path: Path, pad: str, true: bool, signed: bool, json: bool) -> None:
-    from sightline.reference import filter_image
+    from sightline.reference import filter_image, grey_levels
     from sightline.reference import kernel as read_kernel
 
     found = read_kernel(kernel)
     pixels = read_picture(image)
     response = filter_image(pixels, found.matrix, padding=_checked(pad), flip=true)
-    shown, low, high, scale = _to_grey_levels(response, found, signed)
-    save_png(shown, path)
+    shown = grey_levels(response, found.matrix, signed=signed)
+    save_png(shown.pixels, path)
     computed = computed_text(found, true)
     if json:
         print_json(
@@ -94,9 +94,9 @@ def _one(image: str, kernel: str, path: Path, pad: str, true: bool, signed: bool
                 "kernel_name": found.name,
                 "computed": "convolution" if true else "cross-correlation",
                 "padding": pad,
-                "minimum": low,
-                "maximum": high,
-                "scale": scale,
+                "minimum": shown.low,
+                "maximum": shown.high,
+                "scale": shown.scale,
                 "output": str(path),
             }
         )
@@ -106,7 +106,8 @@ def _one(image: str, kernel: str, path: Path, pad: str, true: bool, signed: bool
     rows, columns = found.matrix.shape
     print(f"kernel {found.text if found.matrix.size <= 49 else f'{rows}x{columns}'}{_anchor(found)}")
     print(computed)
-    print(f"answers from {low:.6g} to {high:.6g}; {_scale_text(scale, response, low, high)}")
+    hidden = "; --signed shows them" if shown.scale == "clip" and shown.low < -0.5 else ""
+    print(f"answers from {shown.low:.6g} to {shown.high:.6g}; {shown.text}{hidden}")
     print(f"{path}: {size}, {'grey' if response.ndim == 2 else 'colour'}")
 
 
@@ -136,38 +137,6 @@ def _anchor(kernel: Kernel) -> str:
     if rows % 2 and columns % 2:
         return ""
     return f"; of even size: the pixel lies under row {(rows - 1) // 2}, column {(columns - 1) // 2} (from 0)"
-
-
-def _to_grey_levels(
-    response: NDArray[np.float32], kernel: Kernel, signed: bool
-) -> tuple[NDArray[np.uint8], float, float, str]:
-    """Answers as grey levels 0 to 255, with their range and the scale, `clip` or `signed`.
-
-    Where there are negative answers, the scale is signed, unless the weights add up to 1: then the answer is
-    an image again, and what lies outside 0 to 255 is cut.
-    """
-    import numpy as np
-
-    low, high = float(response.min()), float(response.max())
-    keeps = abs(float(kernel.matrix.sum()) - 1) < 1e-6 and not signed
-    if low < -0.5 and not keeps:  # less is rounding
-        levels = response * np.float32(127 / max(-low, high))
-        levels += 128.5
-        return levels.astype(np.uint8), low, high, "signed"
-    levels = np.clip(response, 0, 255)
-    levels += 0.5
-    return levels.astype(np.uint8), low, high, "clip"
-
-
-def _scale_text(scale: str, response: NDArray[np.float32], low: float, high: float) -> str:
-    if scale == "signed":
-        most = max(-low, high)
-        return f"signed grey scale: mid grey (128) is 0, black {-most:.6g}, white {most:.6g}"
-    below, above = int((response < -0.5).sum()), int((response > 255.5).sum())
-    if not below and not above:
-        return "shown as they are, 0 to 255"
-    text = f"shown as they are, 0 to 255: {below:,} values below are cut to 0, {above:,} above to 255"
-    return text + ("; --signed shows them" if below else "")
 
 
 def read_picture(text: str) -> NDArray[np.uint8]:
@@ -270,7 +239,7 @@ def _sheet(image: str, path: Path, pad: str, true: bool, signed: bool) -> None:
     from PIL import Image, ImageDraw, ImageFont
 
     from sightline.base import INK
-    from sightline.reference import LECTURE_KERNELS, filter_image
+    from sightline.reference import LECTURE_KERNELS, filter_image, grey_levels
     from sightline.reference import kernel as read_kernel
 
     pixels = read_picture(image)
@@ -285,10 +254,11 @@ def _sheet(image: str, path: Path, pad: str, true: bool, signed: bool) -> None:
     for name in LECTURE_KERNELS:
         found = read_kernel(name)
         response = filter_image(small, found.matrix, padding=_checked(pad), flip=true)
-        shown, low, high, scale = _to_grey_levels(response, found, signed)
-        cut = "cut to 0 to 255" if low < -0.5 or high > 255.5 else "as it is"
-        kind = "mid grey is 0" if scale == "signed" else cut
-        cells.append((f"{name}   {found.text}", f"from {low:.4g} to {high:.4g}, {kind}", shown))
+        shown = grey_levels(response, found.matrix, signed=signed)
+        cut = "cut to 0 to 255" if shown.low < -0.5 or shown.high > 255.5 else "as it is"
+        kind = "mid grey is 0" if shown.scale == "signed" else cut
+        note = f"from {shown.low:.4g} to {shown.high:.4g}, {kind}"
+        cells.append((f"{name}   {found.text}", note, shown.pixels))
     page = Image.new(
         "RGB",
         (gap + columns * (width + gap), gap + -(-len(cells) // columns) * (height + text_height + gap)),

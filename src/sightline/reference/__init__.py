@@ -59,6 +59,8 @@ if TYPE_CHECKING:
     from sightline.reference._kernels import matrix_text as matrix_text
     from sightline.reference._kernels import number_text as number_text
     from sightline.reference._kernels import read_matrix as read_matrix
+    from sightline.reference._levels import Levels as Levels
+    from sightline.reference._levels import grey_levels as grey_levels
     from sightline.reference._normalisation import BatchNormed as BatchNormed
     from sightline.reference._normalisation import batch_norm as batch_norm
     from sightline.reference._normalisation import batch_norm_backward as batch_norm_backward
@@ -157,6 +159,7 @@ __getattr__, __dir__, __all__ = lazy_exports(
             "number_text",
             "read_matrix",
         ),
+        "_levels": ("Levels", "grey_levels"),
         "_normalisation": (
             "BatchNormed",
             "batch_norm",
