@@ -18,6 +18,7 @@ from sightline.cli._filter import filter_
 from sightline.cli._lab import lab
 from sightline.cli._models import models
 from sightline.cli._predict import predict
+from sightline.cli._studio import studio
 from sightline.cli._summary import summary
 from sightline.cli._train import demo, train
 from sightline.cli._view import view
@@ -37,6 +38,7 @@ VERBS: dict[str, Callable[..., None]] = {
     "convolve": convolve,
     "filter": filter_,
     "lab": lab,
+    "studio": studio,
     "fetch": fetch,
 }
 
