@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from sightline.cli._console import handled, print_json
-from sightline.cli._filter import computed_text, read_picture, save_png
+from sightline.cli._filter import computed_text, save_png
 
 if TYPE_CHECKING:
     from sightline.reference import Kernel, Slide
@@ -112,6 +112,7 @@ def _read(source: str, kernel: str | None) -> tuple[Any, Kernel | None, str]:
     import numpy as np
 
     from sightline.base import ArgumentError, did_you_mean
+    from sightline.imaging import named_picture
     from sightline.reference import EXAMPLES, Kernel, looks_like_matrix, read_matrix
     from sightline.reference import kernel as read_kernel
 
@@ -129,7 +130,7 @@ def _read(source: str, kernel: str | None) -> tuple[Any, Kernel | None, str]:
         raise ArgumentError(
             f"INPUT {source!r} is no matrix ('1,2;3,4'), no file and no name; {did_you_mean(source, names)}"
         )
-    pixels = read_picture(source)
+    pixels = named_picture(source)
     grey = pixels.astype(np.int64)
     note = ""
     if grey.ndim == 3:  # ITU-R 601 luma, as Pillow rounds it

@@ -16,8 +16,6 @@ if TYPE_CHECKING:
 
     from sightline.reference import Kernel
 
-EMBEDDED = ("china", "flower")
-
 
 @handled
 def filter_(
@@ -75,11 +73,12 @@ def filter_(
 
 
 def _one(image: str, kernel: str, path: Path, pad: str, true: bool, signed: bool, json: bool) -> None:
+    from sightline.imaging import named_picture
     from sightline.reference import filter_image, grey_levels
     from sightline.reference import kernel as read_kernel
 
     found = read_kernel(kernel)
-    pixels = read_picture(image)
+    pixels = named_picture(image)
     response = filter_image(pixels, found.matrix, padding=_checked(pad), flip=true)
     shown = grey_levels(response, found.matrix, signed=signed)
     save_png(shown.pixels, path)
@@ -139,72 +138,6 @@ def _anchor(kernel: Kernel) -> str:
     return f"; of even size: the pixel lies under row {(rows - 1) // 2}, column {(columns - 1) // 2} (from 0)"
 
 
-def read_picture(text: str) -> NDArray[np.uint8]:
-    """An image file, or one that comes with scikit-learn: (H, W) or (H, W, 3), uint8."""
-    from sightline.base import ArgumentError, DataError, did_you_mean
-    from sightline.imaging import UnreadableImageError, decode_array
-
-    path = Path(text)
-    if text in EMBEDDED and not path.exists():
-        path = _sklearn_file(f"datasets/images/{text}.jpg")
-    elif text.startswith("digit") and not path.exists():
-        return _digit(text)
-    if not path.exists():
-        names = [*EMBEDDED, "digit:0"]
-        raise ArgumentError(f"IMAGE {text} is no file, nor an embedded picture; {did_you_mean(text, names)}")
-    if path.is_dir():
-        raise ArgumentError(f"IMAGE {text} is a folder; give one image")
-    try:
-        content = path.read_bytes()
-        pixels = decode_array(content, 1 if _is_grey(content) else 3, "uint8")
-    except (UnreadableImageError, OSError) as error:
-        raise DataError(f"cannot read {text}: {getattr(error, 'strerror', None) or error}") from error
-    return pixels[:, :, 0] if pixels.shape[2] == 1 else pixels
-
-
-def _is_grey(content: bytes) -> bool:
-    """By its header; what is broken is said when it is decoded."""
-    import io
-
-    from PIL import Image
-
-    try:
-        with Image.open(io.BytesIO(content)) as image:
-            return image.mode in ("1", "L", "LA", "La")
-    except Exception:  # a broken header fails in any way
-        return False
-
-
-def _digit(text: str) -> NDArray[np.uint8]:
-    """A handwritten digit, 8x8, its 17 levels spread over 0 to 255."""
-    import gzip
-
-    import numpy as np
-
-    from sightline.base import ArgumentError
-
-    number = text.removeprefix("digit").removeprefix(":") or "0"
-    with gzip.open(_sklearn_file("datasets/data/digits.csv.gz"), "rt") as file:
-        lines = file.read().splitlines()
-    if not number.isdecimal() or int(number) >= len(lines):
-        raise ArgumentError(f"IMAGE is {text!r}; digits are digit:0 to digit:{len(lines) - 1}")
-    levels = np.array([float(value) for value in lines[int(number)].split(",")[:64]])
-    return np.rint(levels * (255 / 16)).astype(np.uint8).reshape(8, 8)
-
-
-def _sklearn_file(name: str) -> Path:
-    """A file inside scikit-learn, which is not imported for it: that takes longer than the filter."""
-    import importlib.util
-
-    from sightline.base import DataError
-
-    found = importlib.util.find_spec("sklearn")
-    path = Path(found.origin or "").parent / name if found is not None else Path(name)
-    if not path.is_file():
-        raise DataError(f"the embedded picture {Path(name).name} is not there; install scikit-learn")
-    return path
-
-
 def save_png(pixels: NDArray[np.uint8], path: Path) -> None:
     """Write grey levels or colours as a PNG, whole or not at all."""
     from PIL import Image
@@ -239,10 +172,11 @@ def _sheet(image: str, path: Path, pad: str, true: bool, signed: bool) -> None:
     from PIL import Image, ImageDraw, ImageFont
 
     from sightline.base import INK
+    from sightline.imaging import named_picture
     from sightline.reference import LECTURE_KERNELS, filter_image, grey_levels
     from sightline.reference import kernel as read_kernel
 
-    pixels = read_picture(image)
+    pixels = named_picture(image)
     width, gap, text_height, columns = 400, 24, 64, 4
     source = Image.fromarray(pixels)
     height = max(1, round(width * source.height / source.width))

@@ -46,6 +46,8 @@ if TYPE_CHECKING:
     from sightline.imaging._geometry import geometry as geometry
     from sightline.imaging._mix import Mixture as Mixture
     from sightline.imaging._mix import mix as mix
+    from sightline.imaging._named import named_picture as named_picture
+    from sightline.imaging._named import picture_pixels as picture_pixels
     from sightline.imaging._preprocess import Preprocessing as Preprocessing
     from sightline.imaging._preprocess import choose_fit as choose_fit
 
@@ -79,6 +81,7 @@ __getattr__, __dir__, __all__ = lazy_exports(
         "_frame": ("Canvas", "Framed", "Framing", "Source", "frame", "read_channels", "read_framed"),
         "_geometry": ("geometry",),
         "_mix": ("Mixture", "mix"),
+        "_named": ("named_picture", "picture_pixels"),
         "_preprocess": ("Preprocessing", "choose_fit"),
     },
 )
