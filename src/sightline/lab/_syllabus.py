@@ -9,7 +9,13 @@ from pathlib import Path
 from sightline.base import ArgumentError, did_you_mean, write_json
 from sightline.lab._entry import Entry, Page, Setting
 
-ORDER = ("nutshell", "convolution", "sizes")
+ORDER = (
+    "nutshell",
+    "convolution",
+    "kernels",
+    "padding",
+    "sizes",
+)
 """Names of entries, each `ENTRY` of a module of `entries`; a hyphen in a name is an underscore there."""
 
 
