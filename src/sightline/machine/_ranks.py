@@ -17,6 +17,10 @@ from typing import Any, TypeVar
 import numpy as np
 import torch
 import torch.distributed as dist
+
+# It keeps the group there is when it is first imported, as its functions' default. Imported later, it would
+# keep ours after we have parted, whose threads then want the interpreter while it ends: the process aborts.
+import torch.distributed.nn.functional
 from numpy.typing import NDArray
 from torch import Tensor
 from torch._C._distributed_c10d import PrefixStore
