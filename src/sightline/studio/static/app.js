@@ -10,7 +10,10 @@ let current = null;
 
 // -- where we are ----------------------------------------------------------------------------------------
 
+let asked = 0;
+
 async function show() {
+  const mine = ++asked;
   const parts = location.pathname.split("/").filter(Boolean).map(decodeURIComponent);
   const name = parts[0] in TABS ? parts[0] : "lecture";
   for (const link of document.querySelectorAll("[data-tab]")) {
@@ -21,19 +24,18 @@ async function show() {
   const root = h("div", { class: `tab tab-${name}` });
   try {
     const tab = await import(`./tab-${name}.js`);
+    if (mine !== asked) return;
     current = tab;
     await tab.show(root, parts.slice(1), api);
-    if (current !== tab) return;
   } catch (error) {
-    root.replaceChildren(h("p", { class: "failure", role: "alert" }, error.message));
+    root.append(h("p", { class: "failure", role: "alert" }, error.message));
   }
-  if (root.dataset.stale === undefined) page.replaceChildren(root);
+  if (mine === asked) page.replaceChildren(root);
 }
 
-let asked = 0;
-async function go(path, { replace = false } = {}) {
-  const number = ++asked;
-  if (path !== null) history[replace ? "replaceState" : "pushState"](null, "", path);
+async function go(path) {
+  const number = asked + 1;
+  if (path !== null) history.pushState(null, "", path);
   await show();
   if (number === asked && path !== null) scrollTo(0, 0);
 }
