@@ -13,6 +13,7 @@ from sightline.cli._convolve import convolve
 from sightline.cli._design import design
 from sightline.cli._draw import draw
 from sightline.cli._evaluate import evaluate
+from sightline.cli._exercise import exercise
 from sightline.cli._fetch import fetch
 from sightline.cli._filter import filter_
 from sightline.cli._lab import lab
@@ -37,6 +38,7 @@ VERBS: dict[str, Callable[..., None]] = {
     "design": design,
     "convolve": convolve,
     "filter": filter_,
+    "exercise": exercise,
     "lab": lab,
     "studio": studio,
     "fetch": fetch,
