@@ -1,4 +1,4 @@
-"""Supervised learning on one number in, one number out: networks of any depth, their gradients, their loop."""
+"""Supervised learning of one number from another: a line, networks of any depth, their gradients, a loop."""
 
 from __future__ import annotations
 

@@ -127,7 +127,7 @@ def moving_joints(kept: Mapping[int, Layers], losses: Mapping[int, float]) -> st
         upper.set(ylabel="x of the joint", ylim=(-1.3, 1.3), xscale="log")
         upper.legend(frameon=False, ncols=joints.shape[1], loc="lower left")
         lower.plot(steps, [losses[step] ** 0.5 for step in steps], color=SERIES[0])
-        lower.set(xlabel="step", ylabel="error, rms", yscale="log")
+        lower.set(xlabel="step", ylabel="error, rms", ylim=(0, None))
 
     return plot("nutshell-joints", "The three joints and the error at each step", (8.6, 3.8), draw)
 

@@ -64,9 +64,9 @@ def _run(setting: Setting) -> Page:
             f"The best line through {len(rows.x)} bands of china is y = {best[0]:.3f} {best[1]:+.3f} x by "
             f"least squares; gradient descent is {gap:.1e} from it after {LINE_STEPS} steps, and after one "
             "single step where x is standardised.",
-            f"Three hidden units have 3*3 + 1 = {table[0][1]} parameters and bend the line in at most {three} "
-            f"places: learning moved the joints by up to {moved.max():.2f} and brought the error from "
-            f"{losses[0] ** 0.5:.2f} to {spread[0]:.3f}, but {STARTS} starts ended anywhere up to "
+            f"Three hidden units have 3*3 + 1 = {table[0][1]} parameters and bend the line in at most "
+            f"{three} places: learning moved the joints by up to {moved.max():.2f} and brought the error "
+            f"from {losses[0] ** 0.5:.2f} to {spread[0]:.3f}, but {STARTS} starts ended anywhere up to "
             f"{spread[1]:.3f}: this loss surface has more than one valley.",
         ),
         parts=(
@@ -75,9 +75,10 @@ def _run(setting: Setting) -> Page:
                     (("x from 0 to 1", rows, path, best), ("x standardised", even, path_even, best_even))
                 ),
                 title="The loss surface",
-                caption="L = sum (phi0 + phi1 x - y)^2 from above. Dots are steps of gradient descent at rate "
-                "1 / (the larger curvature); the star is the least squares, by its closed form. Standardising "
-                "x makes the valley round, and the first step lands in the middle: why inputs are normalised.",
+                caption="L = sum (phi0 + phi1 x - y)^2 from above. Dots are steps of gradient descent "
+                "at rate 1 / (the larger curvature); the star is the least squares, by its closed form. "
+                "Standardising x makes the valley round, and the first step lands in the middle: that is why "
+                "inputs are normalised.",
             ),
             Plot(
                 svg=figures.lines(rows, path, best, (0, 1, 10, 30, LINE_STEPS)),
@@ -88,9 +89,9 @@ def _run(setting: Setting) -> Page:
             Plot(
                 svg=figures.learning_units(columns, kept, SHOWN),
                 title="Three hidden units",
-                caption="Above: the function; its joints, at x = -theta_d0/theta_d1, as coloured dots. Below: "
-                "what each unit adds, phi_d a[theta_d0 + theta_d1 x]; a unit is flat on one side of its "
-                f"joint. The best of {STARTS} starts; columns of china, x from left to right.",
+                caption="Above: the function; its joints, at x = -theta_d0/theta_d1, as coloured dots. "
+                "Below: what each unit adds, phi_d a[theta_d0 + theta_d1 x]; a unit is flat on one side "
+                f"of its joint. The best of {STARTS} starts; columns of china, x from left to right.",
             ),
             Plot(
                 svg=figures.moving_joints(kept, losses),
@@ -122,7 +123,7 @@ def _run(setting: Setting) -> Page:
                 title="What they came to",
                 caption="The best start of each; dots are joints.",
             ),
-        ),  # fmt: skip
+        ),
         numbers={
             "phi0": float(best[0]),
             "phi1": float(best[1]),
@@ -143,8 +144,8 @@ def _run(setting: Setting) -> Page:
         },
         notes=(
             "Nothing is held out here: these are errors on the points that were learned from.",
-            "All computed now, in NumPy: own forward pass, gradients by the chain rule, descent with momentum "
-            f"0.9 at rate {RATE}.",
+            "All computed now, in NumPy: own forward pass, gradients by the chain rule, descent with "
+            f"momentum 0.9 at rate {RATE}.",
         ),
     )
 
