@@ -189,7 +189,8 @@ class Drawing:
         if title:
             self.words(x, y + 13, title, tone="soft", size=13)
             y += 21
-        type_size = size or max(9.0, min(17.0, side * 0.44))
+        longest = max((len(text(v)) for v in cells.ravel().tolist()), default=1) if text else 1
+        type_size = size or min(17.0, side * 0.44, side * 0.9 / (longest * _LETTER))
         for r in range(height):
             for c in range(width):
                 left, top = x + c * side, y + r * side

@@ -11,9 +11,12 @@ from sightline.lab._entry import Entry, Page, Setting
 
 ORDER = (
     "nutshell",
+    "invariance",
     "convolution",
     "kernels",
     "padding",
+    "pooling",
+    "one-dimension",
     "sizes",
 )
 """Names of entries, each `ENTRY` of a module of `entries`; a hyphen in a name is an underscore there."""
