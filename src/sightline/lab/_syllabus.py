@@ -18,6 +18,8 @@ ORDER = (
     "pooling",
     "one-dimension",
     "sizes",
+    "lenet",
+    "alexnet",
 )
 """Names of entries, each `ENTRY` of a module of `entries`; a hyphen in a name is an underscore there."""
 
