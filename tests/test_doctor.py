@@ -256,16 +256,17 @@ def test_outliers_and_empty_images(sound: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name_of", "groups"),
+    ("name_of", "groups", "short"),
     [
-        (lambda i: f"patient_{i // 4:02d}_slice{i % 4}.png", 5),
-        (lambda i: f"plate{i // 5}-B0{i % 5 + 1}-site.png", 4),
-        (lambda i: f"screen_{'ABCDE'[i // 4]}0{i // 4 + 1}_w{i % 4}.png", 5),
-        (lambda i: f"x{i // 4}q_{i % 4}.png", 5),
+        (lambda i: f"patient_{i // 4:02d}_slice{i % 4}.png", 5, r"(patient_\d+)"),
+        (lambda i: f"plate{i // 5}-B0{i % 5 + 1}-site.png", 4, r"(plate\d+)"),
+        (lambda i: f"screen_{'ABCDE'[i // 4]}0{i // 4 + 1}_w{i % 4}.png", 5, None),
+        (lambda i: f"x{i // 4}q_{i % 4}.png", 5, r"(x\d+q)"),
+        (lambda i: f"{'patient' if i < 12 else 'subject'}{i // 4}_{i % 4}.png", 5, None),
     ],
 )
 def test_likely_groups_come_with_a_pattern_that_keeps_them(
-    name_of: Callable[[int], str], groups: int, tmp_path: Path
+    name_of: Callable[[int], str], groups: int, short: str | None, tmp_path: Path
 ) -> None:
     images = patches()
     for i in range(20):
@@ -276,6 +277,7 @@ def test_likely_groups_come_with_a_pattern_that_keeps_them(
     assert len(found) == 1
     assert f"{groups} groups" in found[0].what
     pattern = found[0].do.split("--group-by '")[1].rstrip("'")
+    assert short in (None, pattern)
     grouped = group_images(open_images(tmp_path / "set"), pattern)
     assert grouped.groups is not None
     assert len(set(grouped.groups)) == groups

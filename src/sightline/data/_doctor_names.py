@@ -59,8 +59,20 @@ def likely_groups(images: ImageSet) -> LikelyGroups | None:
     for pattern in _PATTERNS:
         found = _grouped(images, pattern)
         if found is not None:
-            return found
+            return dataclasses.replace(found, pattern=_shorter(images, found))
     return None
+
+
+def _shorter(images: ImageSet, found: LikelyGroups) -> str:
+    """A pattern like the name of one group, where it finds the same groups; else the one that was found."""
+    literal = (re.escape(part) for part in re.split(r"\d+", found.example[0]))
+    short = "(" + r"\d+".join(literal) + ")"
+    one, other = re.compile(found.pattern), re.compile(short)
+    for name in images.names:
+        wanted, got = one.search(name), other.search(name)
+        if (wanted and wanted[1]) != (got and got[1]):
+            return found.pattern
+    return short
 
 
 def _grouped(images: ImageSet, pattern: str) -> LikelyGroups | None:
