@@ -51,6 +51,17 @@ def router(settings: Settings) -> APIRouter:
             ]
         }
 
+    @routes.get("/plays/kernels")
+    def kernels() -> dict[str, Any]:
+        return {"kernels": kernel_list()}
+
+    @routes.post("/plays/upload")
+    async def upload(request: Request, name: str = "your image") -> dict[str, Any]:
+        content = await request.body()
+        key = uploads.add(content, name[-80:])
+        picture_of(settings, uploads, key)
+        return {"image": key}
+
     @routes.post("/plays/{kind}")
     def play(kind: str, given: Given) -> dict[str, Any]:
         if kind == "filter":
@@ -58,17 +69,6 @@ def router(settings: Settings) -> APIRouter:
         if kind not in _PLAYS:
             raise RefusedError(404, f"there is no play {kind!r}")
         return _PLAYS[kind](given)
-
-    @routes.get("/kernels")
-    def kernels() -> dict[str, Any]:
-        return {"kernels": kernel_list()}
-
-    @routes.post("/upload")
-    async def upload(request: Request, name: str = "your image") -> dict[str, Any]:
-        content = await request.body()
-        key = uploads.add(content, name[-80:])
-        picture_of(settings, uploads, key)
-        return {"image": key}
 
     @routes.get("/{name}")
     def entry(name: str) -> dict[str, Any]:

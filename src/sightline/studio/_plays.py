@@ -279,7 +279,11 @@ def matrix_of(value: Any, name: str, most: int) -> Any:
     """
     from sightline.reference import read_matrix
 
-    if isinstance(value, list) and value and all(isinstance(row, list) and row for row in value):
+    if (
+        isinstance(value, list | tuple)
+        and value
+        and all(isinstance(row, list | tuple) and row for row in value)
+    ):
         value = ";".join(",".join(str(cell).strip() for cell in row) for row in value)
     if not isinstance(value, str) or not value.strip():
         raise ArgumentError(f"{name} is missing; write it as 1,2;3,4")

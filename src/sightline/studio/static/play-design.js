@@ -88,7 +88,7 @@ function findings(list) {
         "li",
         { class: one.level },
         h("p", {}, h("b", {}, `${one.level}, ${one.where}: `), one.what),
-        h("p", { class: "note" }, [one.why, one.do].filter(Boolean).join(" ")),
+        h("p", { class: "note" }, [one.why, one.do].filter(Boolean).join("; ")),
       ),
     ),
   );

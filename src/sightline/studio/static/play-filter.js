@@ -83,7 +83,7 @@ export function filterPlay(given, ask, { fixed = null, api = null } = {}) {
       const [chosen] = file.files;
       if (!chosen) return;
       try {
-        const sent = await api.upload(`/api/lecture/upload?name=${encodeURIComponent(chosen.name)}`, chosen);
+        const sent = await api.upload(`/api/lecture/plays/upload?name=${encodeURIComponent(chosen.name)}`, chosen);
         image.value = sent.image;
         await compute({ image: sent.image });
       } catch (error) {
@@ -104,7 +104,7 @@ export function filterPlay(given, ask, { fixed = null, api = null } = {}) {
     h("button", { type: "button", onclick: blank(3) }, "Empty 3×3"),
     h("button", { type: "button", onclick: blank(5) }, "Empty 5×5"),
     h("label", { class: "choice" }, "image", image),
-    h("label", { class: "choice file" }, "or a file of yours", file),
+    h("label", { class: "file" }, "A file of yours …", file),
     check("Turn the kernel (convolution)", "flip"),
     check("Signed grey scale", "signed"),
   );
@@ -119,7 +119,7 @@ export function filterPlay(given, ask, { fixed = null, api = null } = {}) {
   );
   root.ready = (async () => {
     if (!fixed) {
-      const { kernels } = await api.get("/api/lecture/kernels");
+      const { kernels } = await api.get("/api/lecture/plays/kernels");
       name.append(...kernels.map((one) => h("option", { value: one.name, title: one.what }, one.name)));
       name.value = typeof state.kernel === "string" && kernels.some((one) => one.name === state.kernel) ? state.kernel : "";
     }

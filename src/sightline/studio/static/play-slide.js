@@ -264,10 +264,9 @@ export function slidePlay(kind, given, ask, { fixed = null } = {}) {
         return { attributes, text: inside ? text : values.filling, more: weight };
       }),
     );
-    const drawn = grid("input", "input", rows, { style: `--columns: ${rows[0].length}` });
-    drawn.querySelector("table").append(
-      h("caption", { class: "hidden" }, `window at row ${step.row}, column ${step.column} of the output`),
-    );
+    const isPadded = rows.length !== height || rows[0].length !== width;
+    const title = isPadded ? `input ${height}×${width}, padded` : "input";
+    const drawn = grid("input", title, rows, { style: `--columns: ${rows[0].length}` });
     return drawn;
   }
 

@@ -93,7 +93,7 @@ function runPart(entry, api) {
     if (!stop.hidden) return;
     failure.hidden = true;
     try {
-      await api.post(`${path}/run`, { live: Boolean(live?.checked), data: data?.value.trim() || null });
+      await api.post(`${path}/run`, { live: Boolean(live && live.checked), data: (data && data.value.trim()) || null });
       await follow();
     } catch (error) {
       failed(error.message);
