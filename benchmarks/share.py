@@ -1,13 +1,14 @@
 """How much of the machine's matrix-product rate whole training steps reach.
 
     python benchmarks/share.py [--models lecture_cnn resnet20 resnet18 vgg16] [--rounds 5] [--seconds 6]
-        [--layers]
+        [--layers] [--precision bf16]
 
-In turn, in one process: products of two bf16 matrices of 2048 x 2048, and whole training steps (forward,
-loss, backward, optimizer, on one batch in memory) of each network under bf16 and channels last at its usual
-batch, 128 for small images and 16 at 224. A step counts three times its forward multiply-adds: one pass
-forward, two backward. Prints GFLOP/s and the share of the product's rate in the same round, median and
-range; `--layers` says for each kind of layer how long it takes in forward and backward passes by itself.
+In turn, in one process: products of two matrices of 2048 x 2048, and whole training steps (forward, loss,
+backward, optimizer, on one batch in memory) of each network in channels last at its usual batch, 128 for
+small images and 16 at 224; both in bf16, or in fp32 where the processor has no bf16. A step counts three
+times its forward multiply-adds: one pass forward, two backward. Prints GFLOP/s and the share of the
+product's rate in the same round, median and range; `--layers` says for each kind of layer how long it
+takes in forward and backward passes by itself.
 """
 
 from __future__ import annotations
@@ -42,8 +43,9 @@ def rate(step: Callable[[], object], seconds: float, operations: float) -> float
     return operations * done / (time.perf_counter() - began)
 
 
-def matrix_product(device: str) -> Callable[[], object]:
-    a, b = (torch.randn(SIDE, SIDE, device=device, dtype=torch.bfloat16) for _ in range(2))
+def matrix_product(device: str, precision: str) -> Callable[[], object]:
+    dtype = torch.bfloat16 if precision == "bf16" else torch.float32
+    a, b = (torch.randn(SIDE, SIDE, device=device, dtype=dtype) for _ in range(2))
 
     def step() -> None:
         torch.mm(a, b)
@@ -136,11 +138,13 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=6.0)
     parser.add_argument("--layers", action="store_true")
     parser.add_argument("--device", default="cpu")
+    parser.add_argument("--precision", choices=("bf16", "fp32"), default="bf16")
     options = parser.parse_args()
-    plan = Plan(device=options.device, dtype="bf16", memory_format="channels_last", threads=usable_cores())
+    dtype, threads = options.precision, usable_cores()
+    plan = Plan(device=options.device, dtype=dtype, memory_format="channels_last", threads=threads)
     plan.apply()
     print(f"torch {torch.__version__}, {plan.describe()}, n={options.rounds} rounds of {options.seconds:g} s")
-    product = matrix_product(options.device)
+    product = matrix_product(options.device, options.precision)
     products = []
     shares: dict[str, list[float]] = defaultdict(list)
     rates: dict[str, list[float]] = defaultdict(list)
@@ -151,7 +155,7 @@ def main() -> int:
             products.append(rate(product, options.seconds / 2, 2 * SIDE**3))
             rates[name].append(rate(step, options.seconds, operations))
             shares[name].append(rates[name][-1] / products[-1])
-    print(f"bf16 product of {SIDE}x{SIDE}: {told([x / 1e9 for x in products])} GFLOP/s")
+    print(f"{options.precision} product of {SIDE}x{SIDE}: {told([x / 1e9 for x in products])} GFLOP/s")
     for name in options.models:
         print(
             f"{name}: {told([x / 1e9 for x in rates[name]])} GFLOP/s, "
