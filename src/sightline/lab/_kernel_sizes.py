@@ -136,7 +136,9 @@ def page(setting: Setting) -> Page:
     stack = 2 * two
     told = [d for d in (equal, by_parameters, by_macs) if d.told]
     verdict = (
-        "no interval leaves out 0, so that an experiment of this size cannot tell them apart"
+        "one seed each has no interval, and cannot tell them apart"
+        if equal.interval is None
+        else "no interval leaves out 0, so that an experiment of this size cannot tell them apart"
         if not told
         else f"{len(told)} of these 3 intervals leave{'s' if len(told) == 1 else ''} out 0"
     )

@@ -48,6 +48,9 @@ class SmallSet:
     classes: tuple[str, ...]
     said: str
     """What they are, for a note on a page."""
+    mean: tuple[float, ...]
+    """Of each channel, as stored."""
+    deviation: tuple[float, ...]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -59,8 +62,8 @@ class Trial:
     """From the number of classes."""
 
 
-def small_set(source: str | Path, *, side: int = 32, train: int, test: int) -> SmallSet:
-    """Some images of a set, framed to a square of colour; the same ones whenever it is asked for.
+def small_set(source: str | Path, *, side: int = 32, channels: int = 3, train: int, test: int) -> SmallSet:
+    """Some images of a set, framed to a square; the same ones whenever it is asked for.
 
     Trained on are those of its part `train`, or what `split_images` makes of a set without parts; judged by
     are those of `test`, or of `val` where there are none.
@@ -68,6 +71,7 @@ def small_set(source: str | Path, *, side: int = 32, train: int, test: int) -> S
     Args:
         source: As of `open_images`.
         side: Of the square.
+        channels: 3 for colour, 1 for grey.
         train: At most so many to learn from, drawn at random.
         test: At most so many to be judged by.
 
@@ -88,7 +92,9 @@ def small_set(source: str | Path, *, side: int = 32, train: int, test: int) -> S
         np.sort(draws.permutation("lab", ids)[:most])
         for ids, most in ((split.indices("train"), train), (judged, test))
     ]
-    canvas = Canvas(side, side, images.channels if images.channels > 3 else 3, images.depth, images.pages)
+    if images.channels not in (1, 3):
+        raise DataError(f"{source} has {images.channels} channels; what is tried here takes grey or colour")
+    canvas = Canvas(side, side, channels, images.depth, images.pages)
     tensors = []
     for ids in chosen:
         some = images.subset(ids)
@@ -106,10 +112,20 @@ def small_set(source: str | Path, *, side: int = 32, train: int, test: int) -> S
         classes=images.classes,
         said=f"{len(targets[0]):,} images of {images.source} to learn from and {len(targets[1]):,} others to "
         f"be judged by, {len(images.classes)} classes, framed to {side}x{side}",
+        mean=tuple(mean.flatten().tolist()),
+        deviation=tuple(deviation.flatten().tolist()),
     )
 
 
-def learn(network: nn.Module, images: SmallSet, *, epochs: int, seed: int) -> Iterator[Row]:
+def learn(
+    network: nn.Module,
+    images: SmallSet,
+    *,
+    epochs: int,
+    seed: int,
+    rate: float = RATE,
+    batch: int = BATCH,
+) -> Iterator[Row]:
     """Train a network, and say after each epoch what it has come to.
 
     Args:
@@ -117,24 +133,26 @@ def learn(network: nn.Module, images: SmallSet, *, epochs: int, seed: int) -> It
         images: What it learns from, and is judged by.
         epochs: How often it sees each image.
         seed: Of the order of the images.
+        rate: The largest learning rate.
+        batch: Images a step.
 
     Yields:
         Rows without a model's name and a seed.
     """
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimizer = torch.optim.SGD(
-        network.parameters(), lr=RATE, momentum=MOMENTUM, weight_decay=DECAY, nesterov=True
+        network.parameters(), lr=rate, momentum=MOMENTUM, weight_decay=DECAY, nesterov=True
     )
     count = len(images.train_targets)
-    total = epochs * -(-count // BATCH)
+    total = epochs * -(-count // batch)
     steps = 0
     for epoch in range(epochs):
         order = torch.from_numpy(Draws(seed=seed, epoch=epoch).permutation("order", np.arange(count)))
         network.train()
         loss_sum, right = 0.0, 0
-        for ids in order.split(BATCH):
+        for ids in order.split(batch):
             done = (steps + 1) / (total + 1)
-            optimizer.param_groups[0]["lr"] = RATE * min(done / WARM, (1 - done) / (1 - WARM))
+            optimizer.param_groups[0]["lr"] = rate * min(done / WARM, (1 - done) / (1 - WARM))
             x, targets = images.train_images[ids], images.train_targets[ids]
             logits = network(x.contiguous(memory_format=torch.channels_last))
             loss = F.cross_entropy(logits, targets)
@@ -166,7 +184,13 @@ def judge(network: nn.Module, images: Tensor, targets: Tensor) -> tuple[float, f
 
 
 def try_all(
-    trials: Sequence[Trial], images: SmallSet, *, epochs: int, seeds: Sequence[int], progress: Progress
+    trials: Sequence[Trial],
+    images: SmallSet,
+    *,
+    epochs: int,
+    seeds: Sequence[int],
+    progress: Progress,
+    batch: int = BATCH,
 ) -> Iterator[Row]:
     """Train each network with each seed, all of one seed before the next.
 
@@ -176,6 +200,7 @@ def try_all(
         epochs: How often each sees each image.
         seeds: Of the weights and of the order of the images.
         progress: Told how many epochs of all are done.
+        batch: Images a step.
 
     Yields:
         A row an epoch, by `COLUMNS`.
@@ -186,7 +211,7 @@ def try_all(
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(seed)
                 network = trial.build(len(images.classes))
-            for row in learn(network, images, epochs=epochs, seed=seed):
+            for row in learn(network, images, epochs=epochs, seed=seed, batch=batch):
                 done += 1
                 progress(f"training {trial.name}", done, total)
                 yield {"model": trial.name, "seed": seed, **row}
