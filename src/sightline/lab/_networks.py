@@ -47,6 +47,7 @@ class Learned:
     run: Path
     train_images: int
     epochs: int
+    parameters: int
 
     @property
     def numbers(self) -> dict[str, Any]:
@@ -75,6 +76,7 @@ def learned(
     progress: Callable[[str, int, int], None],
     epochs: int | None = None,
     minutes: float | None = None,
+    img_size: int | None = None,
 ) -> Iterator[Learned]:
     """A network of the zoo, trained by the usual recipe in a folder that goes with the block.
 
@@ -85,6 +87,7 @@ def learned(
         progress: Told how many epochs are done.
         epochs: How often it sees each image.
         minutes: Instead: how long it may take.
+        img_size: Side of the square it is given; its own where None.
 
     Raises:
         SightlineError: whatever a user can mend in the images.
@@ -103,6 +106,7 @@ def learned(
         setup = set_up(
             Options(
                 data=data, model=model, epochs=epochs, minutes=minutes, precision="fp32", seed=seed,
+                img_size=img_size,
                 output=Path(folder) / model,
             ),
             Told(),
@@ -115,5 +119,5 @@ def learned(
         )  # fmt: skip
         yield Learned(
             evaluation=evaluation, run=setup.job.run.path, train_images=len(setup.job.train),
-            epochs=position.epoch,
+            epochs=position.epoch, parameters=sum(p.numel() for p in setup.job.network.parameters()),
         )  # fmt: skip

@@ -12,6 +12,7 @@ from sightline.lab._entry import Entry, Page, Setting
 ORDER = (
     "nutshell",
     "invariance",
+    "tasks",
     "convolution",
     "kernels",
     "padding",
@@ -20,6 +21,9 @@ ORDER = (
     "sizes",
     "lenet",
     "alexnet",
+    "vgg",
+    "revolution",
+    "softmax",
 )
 """Names of entries, each `ENTRY` of a module of `entries`; a hyphen in a name is an underscore there."""
 

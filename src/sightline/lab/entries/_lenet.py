@@ -239,8 +239,8 @@ def _run(setting: Setting) -> Page:
             f"LeNet-5 has {totals['parameters']:,} parameters and {totals['connections']:,} connections, as "
             f"published; after {old.epochs} epochs of {old.train_images:,} digits of 8x8 it is right for "
             f"{old.text} of {old.evaluation.scores.n} others.",
-            f"Sharing weights makes {totals['connections'] / totals['parameters']:.1f} connections of each "
-            "parameter, which is why it could be learned from 60,000 images.",
+            f"Without shared weights each connection would be a parameter of its own: "
+            f"{totals['connections'] / totals['parameters']:.1f} times as many numbers to learn.",
         ),
         parts=parts,
         numbers={
