@@ -23,6 +23,7 @@ ORDER = (
     "alexnet",
     "vgg",
     "revolution",
+    "keras",
     "softmax",
 )
 """Names of entries, each `ENTRY` of a module of `entries`; a hyphen in a name is an underscore there."""

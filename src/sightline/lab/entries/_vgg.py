@@ -336,8 +336,8 @@ ENTRY = Entry(
         ),
         Correction(
             says="the tables of configurations",
-            fact="They lost lines in printing. The first shows C and D with two convolutions in each block, the "
-            "second E with three; D has three at 56, 28 and 14, and E four.",
+            fact="They lost lines in printing. The first shows C and D with two convolutions in each block, "
+            "the second E with three; D has three at 56, 28 and 14, and E four.",
             evidence="16 and 19 weight layers come of 2+2+3+3+3+3 and 2+2+4+4+4+3; table 1 of the paper",
         ),
     ),
