@@ -143,7 +143,15 @@ def _error(status: int, text: str) -> JSONResponse:
 
 
 def _said(request: Request, error: Any) -> JSONResponse:
-    return _error(error.status if isinstance(error, RefusedError) else 400, str(error))
+    """An error that a user can mend.
+
+    A browser writes every status from 400 on to its console, even of a line that is only half typed, so that
+    our own page, which says who it is, is answered with 200 and the line.
+    """
+    text, status = " ".join(str(error).split()), error.status if isinstance(error, RefusedError) else 400
+    if request.headers.get("x-sightline") == "page":
+        return JSONResponse({"refused": text, "status": status})
+    return _error(status, text)
 
 
 def _misread(request: Request, error: Any) -> JSONResponse:

@@ -2,7 +2,7 @@
 async function ask(path, options) {
   let response;
   try {
-    response = await fetch(path, { credentials: "same-origin", ...options });
+    response = await fetch(path, { ...options, headers: { "x-sightline": "page", ...options?.headers } });
   } catch {
     throw new Error("the studio does not answer: it was ended, or its terminal was closed");
   }
@@ -12,6 +12,7 @@ async function ask(path, options) {
   } catch {
     throw new Error(`the studio answered ${response.status} without words`);
   }
+  if (typeof content?.refused === "string") throw new Error(content.refused);
   if (!response.ok) throw new Error(content.error ?? `the studio answered ${response.status}`);
   return content;
 }

@@ -104,8 +104,11 @@ function runPart(entry, api) {
     failure.hidden = true;
     exported.disabled = true;
     try {
-      const response = await fetch(`${path}/export`);
-      if (!response.ok) throw new Error((await response.json()).error);
+      const response = await fetch(`${path}/export`, { headers: { "x-sightline": "page" } });
+      if (!response.headers.get("content-type").startsWith("text/html")) {
+        const { refused, error } = await response.json();
+        throw new Error(refused ?? error);
+      }
       const address = URL.createObjectURL(await response.blob());
       h("a", { href: address, download: `${entry.name}.html` }).click();
       setTimeout(() => URL.revokeObjectURL(address), 10_000);
