@@ -111,17 +111,15 @@ def _rectangle(dice: Dice) -> Exercise:
 
 def _how_many(dice: Dice) -> Exercise:
     seen, kernel = dice.between(8, 64), dice.of((3, 5, 7))
-    times = 1
-    while (network := _network([f"conv:8,k{kernel}"] * times)).layers[-1].receptive_field[0] < seen:
-        times += 1
-    fields = [layer.receptive_field[0] for layer in network.layers[-2:]]
-    before = f"; with {times - 1}: {fields[0]}, too few" if times > 1 else ""
+    layers = _network([f"conv:8,k{kernel}"] * 32).layers  # 32 of 3x3 see 65
+    times, last = next((i, layer) for i, layer in enumerate(layers, 1) if layer.receptive_field[0] >= seen)
+    before = f"; with {times - 1}: {layers[times - 2].receptive_field[0]}, too few" if times > 1 else ""
     return Exercise(
         text=f"How many convolutions of {kernel}x{kernel} with stride 1, one after the other, does it take "
         f"at least until one output value sees {seen}x{seen} input pixels or more?",
-        answer={"convolutions": len(network.layers)},
-        sum=f"with {times}: a field of {fields[-1]}{before}; the last step is "
-        f"{network.layers[-1].sums['receptive_field']}",
+        answer={"convolutions": times},
+        sum=f"with {times}: a field of {last.receptive_field[0]}{before}; the last step is "
+        f"{last.sums['receptive_field']}",
     )
 
 

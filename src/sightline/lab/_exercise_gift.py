@@ -19,11 +19,11 @@ from sightline.lab._exercise import RULES, Exercise, Grid, Sheet, plain
 from sightline.lab._exercise_page import check_file, key_beside, key_page, title
 
 _FORM = {
-    "matrix": "Write the numbers of a row with a blank between them, the rows with a semicolon between them, as "
-    "1 2; 3 4.",
+    "matrix": "Write the numbers of a row with a blank between them, the rows with a semicolon between "
+    "them, as 1 2; 3 4.",
     "numbers": "Write the numbers alone, in this order, with a comma and a blank between them: ",
 }
-_SEPARATORS = {"matrix": ((" ", "; "), (" ", ";"), (",", ";"), (",", "; "), (", ", "; "), (" ", " ; "))}
+_WITHIN_AND_BETWEEN_ROWS = ((" ", "; "), (" ", ";"), (",", ";"), (",", "; "), (", ", "; "), (" ", " ; "))
 _BETWEEN = (", ", ",", " ", "; ", ";", "x", " x ")
 
 
@@ -89,7 +89,7 @@ def _forms(exercise: Exercise, answers: Sequence[str]) -> list[str]:
     """The ways to write an answer that are accepted, the one asked for first."""
     if isinstance(exercise.answer, tuple):
         rows = [[plain(value) for value in row] for row in exercise.answer]
-        found = [outer.join(inner.join(row) for row in rows) for inner, outer in _SEPARATORS["matrix"]]
+        found = [outer.join(inner.join(row) for row in rows) for inner, outer in _WITHIN_AND_BETWEEN_ROWS]
     else:
         found = [between.join(answers) for between in _BETWEEN]
     return list(dict.fromkeys(found))

@@ -62,10 +62,10 @@ def check_file(path: Path, endings: tuple[str, ...], hint: str = "") -> None:
     Raises:
         ArgumentError: says which, and what to do.
     """
-    if path.suffix.lower() not in endings:
-        raise ArgumentError(f"-o {path} must end in {' or '.join(endings)}{hint}")
     if path.is_dir():
         raise ArgumentError(f"-o {path} is a folder; give a file")
+    if path.suffix.lower() not in endings:
+        raise ArgumentError(f"-o {path} must end in {' or '.join(endings)}{hint}")
     if path.exists():
         try:
             with path.open("rb") as file:
@@ -142,7 +142,7 @@ def _question(number: int, exercise: Exercise, *, key: bool) -> dict[str, Any]:
         }
         for place, (label, answer) in enumerate(exercise.blanks)
     ]
-    columns = len(exercise.answer[0]) if exercise.kind == "matrix" else 1
+    columns = len(exercise.answer[0]) if isinstance(exercise.answer, tuple) else 1
     return {
         "number": number,
         "id": exercise.id,
