@@ -27,7 +27,7 @@ _TONES = {
 """Colours by what they are for, with those of a page that does not say; the page has them light and dark."""
 _DEEPEST = 0.6
 """Opacity of the strongest shade, so that a number on it can be read."""
-_LETTER = 0.56
+_LETTER, _BOLD = 0.56, 0.66
 """Mean width of a letter, of the size of the type."""
 _HATCH = 7
 
@@ -65,7 +65,7 @@ class Drawing:
         bold: bool = False,
     ) -> float:
         """Write one line, its baseline at y; where it ends, about."""
-        wide = len(text) * size * _LETTER
+        wide = len(text) * size * (_BOLD if bold else _LETTER)
         left = x - {"start": 0.0, "middle": wide / 2, "end": wide}[anchor]
         self._reach(left, y - size, left + wide, y + size * 0.3)
         weight = ' font-weight="650"' if bold else ""

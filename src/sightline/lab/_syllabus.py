@@ -18,13 +18,16 @@ ORDER = (
     "padding",
     "pooling",
     "one-dimension",
+    "stride",
     "sizes",
+    "neuron",
     "lenet",
     "alexnet",
     "vgg",
     "revolution",
     "keras",
     "softmax",
+    "filter-shapes",
 )
 """Names of entries, each `ENTRY` of a module of `entries`; a hyphen in a name is an underscore there."""
 
