@@ -160,9 +160,9 @@ def _column() -> str:
     """A depth column of 64 values, 32 filters, a column of 32."""
     from sightline.lab._drawn import Drawing
 
-    drawing, x, unit = Drawing(), 0.0, 3.2
+    drawing, x = Drawing(), 0.0
     for depth, name, under in ((64, "56x56x64", "64 values at a place"), (32, "56x56x32", "32 values")):
-        wide, high, shift = 120.0, 120.0, depth * unit * 0.55
+        wide, high, shift = 130.0, 130.0, depth * 1.1
         drawing.box(x + shift, 24, wide, high, line="soft", fill="right", strength=0.06)
         for corner in ((0, 0), (wide, 0), (0, high), (wide, high)):
             near, far = (x + corner[0], 24 + shift + corner[1]), (x + shift + corner[0], 24 + corner[1])
@@ -174,10 +174,10 @@ def _column() -> str:
         drawing.words(x, 24 + shift + high + 22, under, size=14, tone="soft")
         x += wide + shift + 60
         if depth == 64:
-            drawing.words(x - 30, 120, "32 dot products", size=15)
-            drawing.words(x - 30, 140, "of 64 numbers", size=15)
-            drawing.arrow(x - 30, 158, 110)
-            x += 120
+            drawing.words(x - 30, 110, "32 dot products", size=15)
+            drawing.words(x - 30, 130, "of 64 numbers", size=15)
+            drawing.arrow(x - 30, 148, 110)
+            x += 110
     return drawing.svg("A column of 64 values through 56x56x64 becomes a column of 32 through 56x56x32")
 
 

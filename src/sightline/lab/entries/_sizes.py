@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sightline.lab._entry import Correction, Entry, Page, Play, Setting, Table
+from sightline.lab._entry import Correction, Entry, Page, Play, Plot, Setting, Table
 
 EXERCISES = (
     # slide, input, layer, the slide's answer (None: left open)
@@ -16,7 +16,7 @@ EXERCISES = (
     ("F = 7, pad 3", "32x32x1", "conv:1,k7,p3", "32x32"),
     ("5x5 filters again and again", "32x32x3", "conv:6,k5 conv:10,k5", "32, 28, 24"),
     ("8x8, 3x3, 'valid'", "8x8x1", "conv:1,k3", ""),
-    ("Examples time: 10 5x5, pad 2", "32x32x3", "conv:10,k5,p2", "32x32x10, 760 parameters"),
+    ("Examples time: 10 5x5, pad 2", "32x32x3", "conv:10,k5,p2", "32x32x10, 760"),
     ("1x1 CONV with 32 filters", "56x56x64", "conv:32,k1", "56x56x32"),
 )
 
@@ -46,11 +46,48 @@ def _run(setting: Setting) -> Page:
                 rows=rows,
                 caption="Each line is one call of `sightline design`.",
             ),
+            Plot(
+                svg=_which_fit(),
+                title="Which sizes fit",
+                caption="Outputs of a 3x3 window on inputs of 3 to 15. A dot: (N - 3)/S + 1 comes out; a "
+                "ring: it is rounded down, and the last rows are not seen.",
+            ),
         ),
         numbers={
             "exercises": [{"design": row[1], "output": row[3], "parameters": row[5]} for row in rows],
             "lost_rows": list(unfit.lost[0]),
         },
+    )
+
+
+def _which_fit() -> str:
+    """Output against input, for strides 1, 2 and 3."""
+    from sightline.lab._drawn import Drawing
+    from sightline.reference import window_lost, window_output
+
+    sizes, drawing, wide, high = range(3, 16), Drawing(), 36, 20
+    top = window_output(sizes[-1], 3).value
+    for output in range(1, top + 1, 2):
+        y = (top - output) * high
+        drawing.line([(0, y), ((len(sizes) - 1) * wide, y)], tone="rule", thickness=0.5)
+        drawing.words(-20, y + 5, str(output), size=13, anchor="end", tone="soft")
+    for k, size in enumerate(sizes):
+        drawing.words(k * wide, top * high + 8, str(size), size=13, anchor="middle", tone="soft")
+    for stride, tone in ((1, "soft"), (2, "right"), (3, "wrong")):
+        places = [(k * wide, (top - window_output(n, 3, stride).value) * high) for k, n in enumerate(sizes)]
+        drawing.line(places, tone=tone)
+        for (x, y), size in zip(places, sizes, strict=True):
+            if window_lost(size, 3, stride):
+                drawing.dot(x, y, 6, tone="page")
+                drawing.dot(x, y, 6, tone=tone, hollow=True)
+            else:
+                drawing.dot(x, y, 6, tone=tone)
+        drawing.words(places[-1][0] + 18, places[-1][1] + 5, f"stride {stride}", size=15)
+    drawing.words(
+        (len(sizes) - 1) * wide / 2, top * high + 32, "N, input", size=13, anchor="middle", tone="soft"
+    )
+    return drawing.svg(
+        "Output size by input size for strides 1, 2 and 3; rings where the stride does not fit"
     )
 
 

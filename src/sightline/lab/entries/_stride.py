@@ -126,6 +126,7 @@ def _run(setting: Setting) -> Page:
             "unseen_by_1x1_at_stride_2": list(unseen_1x1),
             "networks": networks,
         },
+        notes=("Of each network the layers of one path are counted; branches alike in size are left out.",),
     )  # fmt: skip
 
 
