@@ -81,6 +81,7 @@ class Runner:
                 raise _StoppedError
             self._progress = {"what": what, "done": done, "total": total}
 
+        ended: dict[str, Any]
         try:
             with WORK:
                 ended = {"state": "done", "result": work(progress)}
