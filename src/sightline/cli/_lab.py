@@ -27,7 +27,7 @@ def lab(
 ) -> None:
     """Go through the lecture in slide order: what to run, what to see, where it is loose."""
     from sightline.base import ArgumentError, duration
-    from sightline.lab import Setting, find_entry, run_entry
+    from sightline.lab import Setting, check_setting, find_entry, run_entry
 
     if entry is None:
         if live or data is not None:
@@ -35,12 +35,14 @@ def lab(
         _list(json)
         return
     found = find_entry(entry)
-    expected = found.live_seconds if live and found.live_seconds is not None else found.seconds
-    print(f"{found.title}: about {duration(expected)}", file=sys.stderr)
-    began = time.perf_counter()
-    page, path = run_entry(
-        found, Setting(live=live, data=data, seed=seed, progress=make_reporter().progress), output
+    setting = Setting(live=live, data=data, seed=seed, progress=make_reporter().progress)
+    check_setting(found, setting)
+    expected = found.live_seconds if live or data is not None else None
+    print(
+        f"{found.title}: about {duration(found.seconds if expected is None else expected)}", file=sys.stderr
     )
+    began = time.perf_counter()
+    page, path = run_entry(found, setting, output)
     if json:
         print_json(
             {
@@ -67,6 +69,8 @@ def lab(
 
 
 def _said(value: object) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
     if isinstance(value, float):
         return f"{value:.4g}"
     return f"{value:,}" if isinstance(value, int) else str(value)

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from sightline.lab._exercise_page import sheet_page as sheet_page
     from sightline.lab._exercise_page import write_sheet as write_sheet
     from sightline.lab._page import page_dict as page_dict
+    from sightline.lab._syllabus import check_setting as check_setting
     from sightline.lab._syllabus import find_entry as find_entry
     from sightline.lab._syllabus import run_entry as run_entry
     from sightline.lab._syllabus import syllabus as syllabus
@@ -47,6 +48,6 @@ __getattr__, __dir__, __all__ = lazy_exports(
         "_exercise_gift": ("gift_text", "write_gift"),
         "_exercise_page": ("key_page", "sheet_page", "write_sheet"),
         "_page": ("page_dict",),
-        "_syllabus": ("find_entry", "run_entry", "syllabus"),
+        "_syllabus": ("check_setting", "find_entry", "run_entry", "syllabus"),
     },
 )

@@ -60,8 +60,24 @@ def run_entry(entry: Entry, setting: Setting, folder: Path) -> tuple[Page, Path]
         folder: Where its folder is made; a page of an earlier run is replaced.
 
     Raises:
-        ArgumentError: if the entry has no `--live` form, or no use for images.
+        ArgumentError: as `check_setting`.
         StorageError: if the disk refuses; an older page is untouched.
+    """
+    check_setting(entry, setting)
+    page = entry.run(setting)
+    path = folder / entry.name / "index.html"
+    from sightline.lab._page import write_entry
+
+    write_entry(path, entry, page)
+    write_json(path.with_name("numbers.json"), {"entry": entry.name, "live": setting.live, **page.numbers})
+    return page, path
+
+
+def check_setting(entry: Entry, setting: Setting) -> None:
+    """Whether an entry can be run so.
+
+    Raises:
+        ArgumentError: if it has no `--live` form, or no use for images, or there are none.
     """
     if setting.live and entry.live_seconds is None:
         raise ArgumentError(f"--live: {entry.name} always computes everything; leave it out")
@@ -70,10 +86,3 @@ def run_entry(entry: Entry, setting: Setting, folder: Path) -> tuple[Page, Path]
         raise ArgumentError(f"--data: {entry.name} uses no images of yours; entries that do: {takers}")
     if setting.data is not None and not setting.data.exists():
         raise ArgumentError(f"--data {setting.data} does not exist")
-    page = entry.run(setting)
-    path = folder / entry.name / "index.html"
-    from sightline.lab._page import write_entry
-
-    write_entry(path, entry, page)
-    write_json(path.with_name("numbers.json"), {"entry": entry.name, "live": setting.live, **page.numbers})
-    return page, path

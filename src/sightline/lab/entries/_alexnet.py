@@ -43,7 +43,11 @@ DETAILS = (
         "over a point of top-1 error (section 4.1)",
         "yes",
     ),
-    ("dropout 0.5", "before the last two hidden outputs, fc6 and fc7 (section 4.2)", "yes, of two layers"),
+    (
+        "dropout 0.5",
+        "on the first two fully connected layers, fc6 and fc7 (section 4.2)",
+        "yes, of two layers",
+    ),
     ("batch size 128", "128 (section 5)", "yes"),
     ("SGD Momentum 0.9", "0.9 (section 5)", "yes"),
     (

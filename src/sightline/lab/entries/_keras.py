@@ -161,7 +161,7 @@ def _run(setting: Setting) -> Page:
             Listing(
                 title="What Keras says to it",
                 text=_transcript_text(transcript, program),
-                caption=transcript.note + " Keras is not needed here, so this is what it said there.",
+                caption=f"Recorded ({transcript.versions}; {transcript.date}); Keras is not needed here.",
             ),
             Listing(
                 title=f"The {program} program, repaired",

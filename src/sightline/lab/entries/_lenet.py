@@ -214,7 +214,7 @@ def _run(setting: Setting) -> Page:
                 (
                     one["layer"],
                     f"{one['field']}x{one['field']}",
-                    min(1.0, one["field"] / 32) ** 2,
+                    f"{100 * (one['field'] / 32) ** 2:.0f} %",
                     one["finds"],
                 )
                 for one in layers[:5]

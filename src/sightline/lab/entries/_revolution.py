@@ -220,7 +220,8 @@ def _run(setting: Setting) -> Page:
             ),
             rows=cells,
             caption="Errors published, 10 crops on ImageNet val; parameters and multiply-adds counted from "
-            "our networks, one crop of 224x224.",
+            "our networks, one crop of 224x224. GoogLeNet's parameters include two heads that only training "
+            "uses.",
         ),
         _cost_plot(rows),
         Table(

@@ -111,7 +111,6 @@ def _columns_table(networks: dict[str, list[dict[str, Any]]]) -> Table:
             lrn = ", LRN" if name == "vgg_a_lrn" and not block else ""
             cells.append(", ".join(f"{count} x {layer}" for layer, count in same) + lrn)
         rows.append((f"{side}x{side}", *cells))
-    rows.append(("then, each", *("FC-4096, FC-4096, FC-1000" for _ in networks)))
     for title, keys in (("parameters", ("weights", "biases")), ("multiply-adds", ("macs",))):
         rows.append(
             (title, *(f"{sum(one[k] for one in lines for k in keys):,}" for lines in networks.values()))
@@ -121,9 +120,9 @@ def _columns_table(networks: dict[str, list[dict[str, Any]]]) -> Table:
         title="A to E, side by side",
         columns=("maps of", *COLUMNS.values()),
         rows=rows,
-        caption="Read from our networks, block by block; a 2x2 max pooling follows each. The slides' tables "
-        "lost lines in printing: C and D have three convolutions at 56, 28 and 14, C's third is 1x1, and E "
-        "has four.",
+        caption="Read from our networks, block by block; a 2x2 max pooling follows each, FC-4096, FC-4096 "
+        "and FC-1000 all. The slides' tables lost lines in printing: C and D have three convolutions at 56, "
+        "28 and 14, C's third is 1x1, and E has four.",
     )
 
 
