@@ -148,9 +148,10 @@ def read_gift(text: str) -> list[dict[str, Any]]:
             continue
         # Every escaped sign becomes one of a private area, so that what is left is GIFT's own.
         bare = re.sub(r"\\([\\~=#{}:])", lambda found: chr(0xE000 + ord(found[1])), "\n".join(lines))
-        found = re.fullmatch(r"::([^:]*)::\[html\]([^{}]*)\{([^{}]*)\}", bare)
+        found = re.fullmatch(r"::([^:]*)::\[html\]([^{}~=#:]*)\{([^{}]*)\}", bare)
         assert found is not None, block
         answers, _, feedback = found[3].partition("####")
+        assert not set(feedback) & set("{}~=#:")
 
         def meant(part: str) -> str:
             return re.sub(r"[\ue000-\ue0ff]", lambda sign: chr(ord(sign[0]) - 0xE000), part).strip()
@@ -209,12 +210,12 @@ def test_gift_escapes_its_own_signs() -> None:
     odd = Exercise(
         id="sizes-0-001",
         topic="sizes",
-        text="a = {b} ~ #c: \\d <e> & f",
+        text="a = {b} ~ #c: \\d \\= \\\\{ <e> & f",
         answer={"x": -3},
         sum="1 -> {2}\n= 3",
     )
     question = read_gift(gift_text(Sheet(topic="sizes", seed=0, exercises=(odd,))))[0]
-    assert "a = {b} ~ #c: \\d <e> & f" in question["text"]
+    assert "a = {b} ~ #c: \\d \\= \\\\{ <e> & f" in question["text"]
     assert question["feedback"] == "1 -> {2}\n= 3"
     assert question["accepted"] == [-3.0]
 
