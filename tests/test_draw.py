@@ -184,7 +184,7 @@ def test_a_picture_is_one_file_for_any_reader(name: str) -> None:
     root = ET.fromstring(svg)
     assert root.tag == SVG + "svg"
     assert {e.tag.removeprefix(SVG) for e in root.iter()} <= {
-        "svg", "title", "desc", "style", "rect", "polygon", "path", "text",
+        "svg", "title", "desc", "style", "g", "rect", "polygon", "path", "text",
     }  # fmt: skip
     assert svg.count("http") == 1, "the name space alone"
     assert "url(" not in svg
@@ -194,6 +194,23 @@ def test_a_picture_is_one_file_for_any_reader(name: str) -> None:
     assert f"{blueprint(name).num_parameters:,} parameters" in " ".join(words(svg))
     assert f"{blueprint(name).macs:,} multiply-adds" in " ".join(words(svg))
     assert repr_svg(blueprint(name)) == svg == draw(blueprint(name))
+
+
+@pytest.mark.parametrize("name", ["lenet5", "resnet18", "vgg16", "unet"])
+def test_a_page_finds_the_layers_of_a_picture(name: str) -> None:
+    """Every group names nodes of the recording, none of them twice; a whole chain has all with weights."""
+    recorded = blueprint(name)
+    groups = list(ET.fromstring(draw(recorded)).iter(SVG + "g"))
+    held = [node for group in groups for node in (group.get("data-holds") or "").split()]
+    assert groups
+    assert len(held) == len(set(held))
+    assert set(held) <= set(recorded.index)
+    for group in groups:
+        node = group.get("data-node") or ""
+        assert node in recorded.index or node in {call.id for call in recorded.calls}
+        assert group[0].tag != SVG + "text", "the shape comes first, its words are on it"
+    if name == "lenet5":
+        assert {n.id for n in recorded.nodes if n.parameters} <= set(held)
 
 
 def luminance(colour: str) -> float:

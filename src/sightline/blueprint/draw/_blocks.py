@@ -310,7 +310,9 @@ def _paint(
         if ports <= n < len(cluster.items) - (own - ports):
             member = cluster.members[n - ports]
             if isinstance(member, int):
-                _paint_box(canvas, found.boxes[member], x + item.x, y + item.y, item)
+                box = found.boxes[member]
+                with canvas.node(box.path, box.holds(found.blueprint)):
+                    _paint_box(canvas, box, x + item.x, y + item.y, item)
             else:
                 _paint(canvas, found, member, x + item.x, y + item.y, kinds)
         elif root and item.height:

@@ -51,6 +51,10 @@ class Box:
         counts = [str(self.num_outputs)] if self.num_outputs else []
         return ", ".join([self.name, *counts, *self.steps])
 
+    def holds(self, blueprint: Blueprint) -> list[str]:
+        """Ids of its nodes."""
+        return [blueprint.nodes[k].id for k in self.nodes]
+
     @property
     def small_print(self) -> str:
         """What follows within, the size where it changes."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from xml.sax.saxutils import escape, quoteattr
 
 from sightline.base import INK
@@ -133,6 +134,20 @@ class Canvas:
             f'<text class="{name}" x="{x:.1f}" y="{y:.1f}" font-size="{size:g}" text-anchor="{anchor}" '
             f'fill="{colour}"{weight}>{escape(_clean(text))}</text>'
         )
+
+    @contextlib.contextmanager
+    def node(self, name: str, holds: Sequence[str]) -> Iterator[None]:
+        """What is drawn meanwhile stands for a layer: a page finds it by `data-node`.
+
+        Args:
+            name: Id of the layer, or path of the module.
+            holds: Ids of every node in it.
+        """
+        self._parts.append(
+            f"<g data-node={quoteattr(_clean(name))} data-holds={quoteattr(_clean(' '.join(holds)))}>"
+        )
+        yield
+        self._parts.append("</g>")
 
     def finish(self, title: str, description: str, margin: float = 14.0) -> str:
         """The whole file.

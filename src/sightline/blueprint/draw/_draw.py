@@ -38,6 +38,8 @@ def draw(
 
     Returns:
         An SVG file as text: no script, no font, nothing to load; it follows the reader's light or dark page.
+        What stands for a layer is a group with `data-node`, its id or the path of a folded module, and
+        `data-holds`, the ids of all nodes in it, with spaces between.
 
     Raises:
         ArgumentError: if `style` is unknown, `depth` or `width` too small, or if `volumes` are asked of a
@@ -69,7 +71,7 @@ def draw(
     else:
         ladder = find_ladder(whole) if depth is None else None
         if ladder is not None:
-            notes = draw_ladder(canvas, ladder)
+            notes = draw_ladder(canvas, ladder, blueprint)
             shown, what = whole, "maps by resolution, with skips"
             return _finish(canvas, shown, what, notes, legend=False)
         shown, what = (

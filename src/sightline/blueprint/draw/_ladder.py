@@ -7,7 +7,7 @@ import itertools
 import math
 
 from sightline.base import INK, SERIES
-from sightline.blueprint._graph import Shape
+from sightline.blueprint._graph import Blueprint, Shape
 from sightline.blueprint.draw._boxes import Box, Sketch
 from sightline.blueprint.draw._canvas import SMALL, Canvas, text_width
 from sightline.blueprint.draw._kinds import COLOURS, by_x, channels, spatial
@@ -116,7 +116,7 @@ def _bar(box: Box, bars: list[_Bar], place: dict[int, int]) -> _Bar | None:
     return bar
 
 
-def draw_ladder(canvas: Canvas, ladder: Ladder) -> list[str]:
+def draw_ladder(canvas: Canvas, ladder: Ladder, blueprint: Blueprint) -> list[str]:
     """Draw it; returns the scale, for the caption."""
     bars = ladder.bars
     colours = _colours(bars)
@@ -133,7 +133,11 @@ def draw_ladder(canvas: Canvas, ladder: Ladder) -> list[str]:
     for before, bar in itertools.pairwise(bars):
         _paint_step(canvas, before, bar)
     for bar in bars:
-        _paint_bar(canvas, bar)
+        if bar.box is None:
+            _paint_bar(canvas, bar)
+            continue
+        with canvas.node(bar.box.path, bar.box.holds(blueprint)):
+            _paint_bar(canvas, bar)
     _paint_legend(canvas, bars, colours)
     return [
         "height of a bar to the square root of the map's side, width to the square root of the number of maps"

@@ -108,7 +108,11 @@ def draw_volumes(canvas: Canvas, found: Sketch, width: float) -> list[str]:
     floor = max(v.tall / 2 + v.deep * _SLANT[1] / 2 for v in volumes) + 20
     for group in groups:
         for volume in group:
-            _paint(canvas, volume)
+            if volume.box is None:
+                _paint(canvas, volume)
+                continue
+            with canvas.node(volume.box.path, volume.box.holds(found.blueprint)):
+                _paint(canvas, volume)
     for before, group in itertools.pairwise(groups):
         _connect(canvas, before[-1], group[0])
     for group in groups:
