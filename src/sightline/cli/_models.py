@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -39,7 +39,7 @@ def models(
     elif output is not None:
         raise ArgumentError("--output is of --plot")
     elif json:
-        print_json([_fields(a) for a in chosen])
+        print_json([a.to_dict() for a in chosen])
     else:
         _table(chosen)
 
@@ -48,26 +48,6 @@ def _matches(name: str, pattern: str) -> bool:
     import fnmatch
 
     return fnmatch.fnmatchcase(name, pattern) or pattern in name
-
-
-def _fields(architecture: Architecture) -> dict[str, Any]:
-    return {
-        "name": architecture.name,
-        "paper": architecture.paper,
-        "year": architecture.year,
-        "input_shape": list(architecture.input_shape),
-        "num_classes": architecture.num_classes,
-        "parameters": architecture.parameters,
-        "macs": architecture.macs,
-        "depth": architecture.depth,
-        "objective": architecture.objective,
-        "input_sizes": architecture.input_sizes,
-        "deviations": list(architecture.deviations),
-        "published": [
-            {"data": r.data, "top1_error": r.top1_error, "top5_error": r.top5_error, "protocol": r.protocol}
-            for r in architecture.results
-        ],
-    }
 
 
 def _table(chosen: list[Architecture]) -> None:

@@ -31,8 +31,10 @@ if TYPE_CHECKING:
     from sightline.inference._resolve import ResolvedModel as ResolvedModel
     from sightline.inference._resolve import resolve as resolve
     from sightline.inference._resolve import starting_weights as starting_weights
+    from sightline.inference._side_by_side import ComparisonRow as ComparisonRow
     from sightline.inference._side_by_side import Side as Side
     from sightline.inference._side_by_side import compare_models as compare_models
+    from sightline.inference._side_by_side import comparison_rows as comparison_rows
     from sightline.inference._side_by_side import layer_differences as layer_differences
 
 __getattr__, __dir__, __all__ = lazy_exports(
@@ -57,6 +59,12 @@ __getattr__, __dir__, __all__ = lazy_exports(
         "_describe": ("NetworkAt", "network_at", "record_model"),
         "_predictor": ("Prediction", "Predictor", "load_predictor"),
         "_resolve": ("ResolvedModel", "resolve", "starting_weights"),
-        "_side_by_side": ("Side", "compare_models", "layer_differences"),
+        "_side_by_side": (
+            "ComparisonRow",
+            "Side",
+            "compare_models",
+            "comparison_rows",
+            "layer_differences",
+        ),
     },
 )

@@ -6,14 +6,14 @@ import dataclasses
 import difflib
 import statistics
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from sightline.base import ArgumentError
-from sightline.blueprint import Summary, in_mode, record, summarize, training_memory
+from sightline.blueprint import Summary, in_mode, megabytes, record, summarize, training_memory
 from sightline.inference._describe import NetworkAt, network_at
 
 _SECONDS = 0.5
@@ -133,6 +133,61 @@ def _numbers(like: Tensor, generator: torch.Generator) -> Tensor:
     if like.is_floating_point():
         return torch.randn(like.shape, generator=generator)
     return torch.zeros_like(like, device="cpu")
+
+
+ComparisonRow = tuple[str, list[str], list[float] | None]
+"""What it is, its text for each network, and its number for each where there is one."""
+
+
+def comparison_rows(sides: Sequence[Side]) -> list[ComparisonRow]:
+    """What is compared, a row each.
+
+    Args:
+        sides: The networks, in the order of the columns.
+    """
+
+    def counted(
+        name: str, number: Callable[[Side], float], text: Callable[[float], str] = "{:,}".format
+    ) -> ComparisonRow:
+        numbers = [number(side) for side in sides]
+        return name, [text(n) for n in numbers], numbers
+
+    rows: list[ComparisonRow] = [
+        ("input", ["x".join(map(str, s.summary.blueprint.input_shapes[0][1:])) for s in sides], None),
+        counted("parameters", lambda s: s.summary.blueprint.num_parameters),
+        counted("multiply-adds", lambda s: s.summary.blueprint.macs),
+        counted("convolutions and linears", lambda s: s.layers),
+        counted("inference memory", lambda s: s.summary.inference.peak, megabytes),
+    ]
+    if all(s.summary.training is not None for s in sides):
+        trained = [s.summary.training for s in sides]
+        peaks = [float(t.peak) for t in trained if t is not None]
+        batch = next(t.batch for t in trained if t is not None)
+        rows.append((f"training memory, batch {batch}", [megabytes(p) for p in peaks], peaks))
+    fields = [s.summary.field for s in sides]
+    rows.append(("receptive field", ["-" if f is None else "x".join(map(str, f.size)) for f in fields], None))
+    lost = [
+        "none" if not s.summary.lost.any else "x".join(str(len(r)) for r in s.summary.lost.rows)
+        for s in sides
+    ]
+    rows.append(("rows x columns lost", lost, None))
+    times = [s.milliseconds for s in sides if s.milliseconds is not None]
+    if len(times) == len(sides):
+        texts = [
+            f"{s.milliseconds:.1f} ({s.spread[0]:.1f} to {s.spread[1]:.1f})"
+            if s.spread
+            else f"{s.milliseconds:.1f}"
+            for s in sides
+        ]
+        rows.append(("ms an image (quartiles)", texts, times))
+    for name in dict.fromkeys(name for s in sides for name in s.scores):
+        values = [s.scores.get(name) for s in sides]
+        rows.append((name, ["-" if v is None else f"{v:.4f}" for v in values], None))
+    if any(s.published for s in sides):
+        rows.append(
+            ("published", [s.published[0].split(":")[0] if s.published else "-" for s in sides], None)
+        )
+    return rows
 
 
 def layer_differences(first: Summary, second: Summary) -> list[str]:

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from sightline.views._registry import Request as Request
     from sightline.views._registry import find_view as find_view
     from sightline.views._registry import view as view
+    from sightline.views._render import paint as paint
     from sightline.views._shift import shift as shift
     from sightline.views._softmax import softmax as softmax
     from sightline.views._strongest import Strongest as Strongest
@@ -58,6 +59,7 @@ __getattr__, __dir__, __all__ = lazy_exports(
         "_occlusion": ("occlusion",),
         "_project": ("Projection", "project"),
         "_registry": ("HOWS", "How", "Request", "find_view", "view"),
+        "_render": ("paint",),
         "_shift": ("shift",),
         "_softmax": ("softmax",),
         "_strongest": ("Strongest", "strongest"),

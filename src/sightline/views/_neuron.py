@@ -153,7 +153,7 @@ def neuron(
             + ("; --top N writes out more" if top is None else "")
         )
     notes += picture.notes
-    arrays = {"patch": done.patch, "products": done.products, "map": final[unit]}
+    arrays = {"patch": done.patch, "outside": done.outside, "products": done.products, "map": final[unit]}
     if taken.weight is not None:
         arrays["kernel"] = taken.weight[unit]
     following = zip(chain, steps_after, strict=True)
@@ -170,7 +170,8 @@ def neuron(
             "layer": node.id, "kind": taken.kind, "unit": unit, "at": [row, column],
             "sum": done.total - done.bias, "bias": done.bias, "value": done.total, "network": own,
             "after": [{"layer": n.id, "kind": n.kind, "value": value} for n, (_, value) in following],
-            "channels": channels,
+            "channels": channels, "inputs": [int(taken.channels(unit)[k]) for k in channels],
+            "winner": None if done.winner is None else list(done.winner), "count": done.count,
         },
         findings=_silent(node, chain, final, taken.output, unit),
         frames=_frames(taken, final, place, steps, channels[0], image) if moving else (),

@@ -13,11 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from sightline.base import ArgumentError, write_text, write_with
 from sightline.views._colour import grey, positive, signed
-from sightline.views._view import Panel, Scale, View
+from sightline.views._view import Panel, Pixels, Scale, View
 
 ENDINGS = (".png", ".html", ".npz", ".gif")
 
@@ -201,15 +202,25 @@ def _sized(panel: Panel, count: int) -> Image.Image:
     return picture.resize((wanted, max(1, round(picture.height * wanted / picture.width))), how)
 
 
-def _scale_bar(scale: Scale, width: int) -> Image.Image:
-    ramp = np.linspace(scale.low, scale.high, max(width, 2))[None].repeat(_BAR, axis=0)
+def paint(values: NDArray[np.floating], scale: Scale) -> Pixels:
+    """Values in the colours of a scale. (H, W) -> (H, W, 3).
+
+    Example:
+        >>> import numpy as np
+        >>> paint(np.array([[0.0]]), Scale("signed", -1.0, 1.0)).tolist()
+        [[[255, 255, 255]]]
+    """
     if scale.kind == "signed":
-        pixels, _ = signed(ramp, scale.high)
-    elif scale.kind == "positive":
-        pixels, _ = positive(ramp, scale.high)
-    else:
-        pixels, _ = grey(ramp, scale.low, scale.high)
-    return Image.fromarray(pixels)
+        return signed(values, scale.high)[0]
+    if scale.kind == "positive":
+        return positive(values, scale.high)[0]
+    return grey(values, scale.low, scale.high)[0]
+
+
+def _scale_bar(scale: Scale, width: int) -> Image.Image:
+    return Image.fromarray(
+        paint(np.linspace(scale.low, scale.high, max(width, 2))[None].repeat(_BAR, axis=0), scale)
+    )
 
 
 def number(value: float) -> str:

@@ -79,6 +79,31 @@ class Architecture:
     source_digest: str = ""
     """BLAKE2b-128 of that file."""
 
+    def to_dict(self) -> dict[str, Any]:
+        """The JSON object of `sightline models`."""
+        return {
+            "name": self.name,
+            "paper": self.paper,
+            "year": self.year,
+            "input_shape": list(self.input_shape),
+            "num_classes": self.num_classes,
+            "parameters": self.parameters,
+            "macs": self.macs,
+            "depth": self.depth,
+            "objective": self.objective,
+            "input_sizes": self.input_sizes,
+            "deviations": list(self.deviations),
+            "published": [
+                {
+                    "data": r.data,
+                    "top1_error": r.top1_error,
+                    "top5_error": r.top5_error,
+                    "protocol": r.protocol,
+                }
+                for r in self.results
+            ],
+        }
+
     def build(
         self,
         *,
