@@ -21,7 +21,7 @@ from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException
 
 from sightline.base import ArgumentError, SightlineError
-from sightline.studio import _lecture
+from sightline.studio import _image, _lecture, _network
 from sightline.studio._security import Guard
 from sightline.studio._settings import RefusedError, Settings
 
@@ -39,9 +39,21 @@ def create_app(settings: Settings) -> FastAPI:
     Args:
         settings: How it is run; its port is the one the browser speaks to.
     """
-    # FastAPI's own pages about the API load scripts from elsewhere.
-    app = FastAPI(title="Sightline", docs_url=None, redoc_url=None, openapi_url=None)
-    for router in (_lecture.router,):
+    # FastAPI's own pages about the API load scripts from elsewhere; newer versions can report to a collector.
+    app = FastAPI(
+        title="Sightline",
+        docs_url=None,
+        redoc_url=None,
+        openapi_url=None,
+        telemetry={
+            "tracing": False,
+            "metrics": False,
+            "logs": False,
+            "operation_spans": False,
+            "auto_configure": False,
+        },
+    )
+    for router in (_lecture.router, _network.router, _image.router):
         app.include_router(router(settings))
     app.add_exception_handler(SightlineError, _said)
     app.add_exception_handler(RequestValidationError, _misread)
