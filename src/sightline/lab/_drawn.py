@@ -263,7 +263,7 @@ def shades_of(rows: Any, largest: float = 0) -> NDArray[np.float64]:
 def png(pixels: NDArray[np.uint8]) -> bytes:
     """Grey levels (H, W) or colours (H, W, 3) as a PNG file."""
     out = io.BytesIO()
-    Image.fromarray(pixels).save(out, format="PNG", optimize=True)
+    Image.fromarray(pixels).save(out, format="PNG")
     return out.getvalue()
 
 

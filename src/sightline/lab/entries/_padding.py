@@ -14,11 +14,9 @@ DEEP = 16
 
 
 def _run(setting: Setting) -> Page:
-    import numpy as np
-
     from sightline.imaging import photograph
     from sightline.lab._drawn import grey
-    from sightline.reference import correlate, fitting_paddings, pad, window_output
+    from sightline.reference import filter_image, fitting_paddings, kernel, pad, window_output
 
     rule = []
     for k in KERNELS:
@@ -36,14 +34,9 @@ def _run(setting: Setting) -> Page:
     zeros = {n: {k: _zeros(n, k) for k in KERNELS} for n in SIZES}
     through = _through(32, DEEP)
     modes = {mode: pad([[[1, 2, 3, 4, 5]]], 2, mode)[0, 0].tolist() for mode in MODES}
-    image = grey(photograph("china")).astype(np.float64)[None, None]
-    border = image[:, :, :40]  # sky: as even as a photograph gets
-    mean_kernel = np.full((1, 1, 5, 5), 1 / 25)
-    edge = {
-        mode: float(correlate(border, mean_kernel, padding=2, padding_mode=mode)[0, 0, 0, 2:-2].mean())
-        for mode in MODES
-    }
-    inside = float(image[0, 0, 0, 2:-2].mean())
+    image, mean = grey(photograph("china")), kernel("box:5").matrix
+    edge = {mode: float(filter_image(image, mean, padding=mode)[0, 2:-2].mean()) for mode in MODES}
+    inside = float(image[0, 2:-2].mean())
     return Page(
         sentences=(
             f"Padding of (F - 1)/2 keeps the size at stride 1 and odd F; without it 5x5 filters take 32 to "
