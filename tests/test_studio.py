@@ -20,7 +20,7 @@ from PIL import Image
 
 from sightline.base import ArgumentError
 from sightline.lab import syllabus
-from sightline.studio import Settings
+from sightline.studio import Settings, create_app
 from sightline.studio._plays import design_values, pool_values, slide_values, softmax_values
 from sightline.studio._settings import RefusedError, confined
 from studio_browser import TOKEN, Studio, client, client_of, serving, studio
@@ -216,8 +216,8 @@ def test_an_entry_runs(client: httpx.Client) -> None:
 
 
 def test_what_cannot_be_run_is_said(client: httpx.Client) -> None:
-    refused(client.get("/api/lecture/size"), 404, "did you mean sizes?")
-    refused(client.post("/api/lecture/size/run", json={}), 404, "did you mean sizes?")
+    refused(client.get("/api/lecture/size"), 404, "did you mean sizes")
+    refused(client.post("/api/lecture/size/run", json={}), 404, "did you mean sizes")
     refused(client.post("/api/lecture/sizes/run", json={"live": True}), 400, "always computes everything")
     refused(client.post("/api/lecture/sizes/run", json={"data": "x"}), 400, "no images of yours")
     refused(client.post("/api/lecture/sizes/run", json={"seed": "x"}), 400, "seed is 'x'")
@@ -462,6 +462,14 @@ def test_the_command_names_what_is_missing(monkeypatch: pytest.MonkeyPatch, in_t
     refuse(2, "nowhere is no folder", "studio", "nowhere", "--port", "0", "--no-browser")
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     refuse(1, "pip install 'sightline[studio]'", "studio")
+
+
+def test_nothing_is_reported_to_anybody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FASTAPI_OTEL_AUTO_CONFIGURE", "true")
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:9")
+    app: Any = create_app(Settings(roots=(tmp_path,), token=TOKEN))
+    switches = getattr(app, "_telemetry", {})  # of FastAPI 0.165; older ones have none
+    assert not [name for name, value in switches.items() if value]
 
 
 def test_serving_does_not_load_torch(tmp_path: Path) -> None:

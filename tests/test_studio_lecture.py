@@ -221,7 +221,7 @@ def test_running_an_entry(studio: Studio, open_page: OpenPage) -> None:
 
 def test_an_entry_that_is_not_there(studio: Studio, open_page: OpenPage) -> None:
     page = open_page(studio, "/lecture/size")
-    expect(page.locator(".failure:visible")).to_contain_text("did you mean sizes?")
+    expect(page.locator(".failure:visible")).to_contain_text("did you mean sizes")
     page.locator(".side a").first.click()
     expect(page.locator(".entry h1")).to_have_text(syllabus()[0].title)
 

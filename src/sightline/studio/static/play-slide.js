@@ -204,12 +204,11 @@ export function slidePlay(kind, given, ask, { fixed = null } = {}) {
       const products = step.products.map((row) => row.map((text) => ({ text: hidden ? "" : text })));
       const laid = grid("kernel", values.given.flip ? "kernel, turned" : "kernel", kernelCells(values));
       const multiplied = grid("products", "products", products);
-      const isWide = values.input[0].length + values.shape[1] > 10;
-      if (isWide) grids.push(sign("∗"), h("div", { class: "stack" }, laid, multiplied));
-      else grids.push(sign("∗"), laid, sign("→"), multiplied);
+      grids.push(sign("∗"), h("div", { class: "between" }, laid, sign("→"), multiplied));
     }
     grids.push(sign(pooling ? "→" : "Σ"), outputGrid(values));
     stage.replaceChildren(...grids);
+    fit();
     const where = `row ${step.row}, column ${step.column}`;
     if (state.open) {
       const told = state.guess && verdict(state.guess, step);
@@ -227,6 +226,20 @@ export function slidePlay(kind, given, ask, { fixed = null } = {}) {
     ];
     sums.replaceChildren(...parts.filter(Boolean));
   }
+
+  // What stands between input and output stands in a column where it would push the output below.
+  function fit() {
+    const [first, last] = [stage.firstElementChild, stage.lastElementChild];
+    stage.classList.remove("narrow");
+    if (last && last.offsetTop >= first.offsetTop + first.offsetHeight) stage.classList.add("narrow");
+  }
+
+  let width = 0;
+  new ResizeObserver(([{ contentRect }]) => {
+    if (contentRect.width === width) return;
+    width = contentRect.width;
+    requestAnimationFrame(fit);
+  }).observe(stage);
 
   function sign(text) {
     return h("span", { class: "sign", "aria-hidden": "true" }, text);

@@ -29,7 +29,7 @@ export function softmaxPlay(given, ask, { fixed = null } = {}) {
         "tr",
         {},
         h("th", { scope: "row" }, name),
-        h("td", { class: "score" }, slider, said),
+        h("td", {}, h("span", { class: "score" }, slider, said)),
         h("td", { class: "text" }, power),
         h("td", { class: "text" }, share),
         h("td", { class: "chance" }, h("span", { class: "track" }, bar), percent),
