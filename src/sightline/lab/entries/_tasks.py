@@ -72,7 +72,6 @@ def _run(setting: Setting) -> Page:
                     "output",
                     "minimised",
                     "reported",
-                    "a small network",
                     "in Sightline",
                 ),
                 rows=rows,
