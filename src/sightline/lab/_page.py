@@ -56,9 +56,9 @@ def _part(part: Part) -> dict[str, Any]:
         numbers = [_of_numbers([row[k] for row in part.rows]) for k in range(len(part.columns))]
         rows = [[_cell(value) for value in row] for row in part.rows]
         widths = [max(map(len, column)) for column in zip(part.columns, *rows, strict=True)]
+        common["wide"] = sum(min(width, LONG) + 2 for width in widths) > WIDE
         return {
-            "kind": "table", "columns": list(part.columns), "numbers": numbers, "rows": rows,
-            "wide": sum(min(width, LONG) + 2 for width in widths) > WIDE, **common,
+            "kind": "table", "columns": list(part.columns), "numbers": numbers, "rows": rows, **common
         }  # fmt: skip
     assert isinstance(part, Listing)
     return {"kind": "listing", "text": part.text, **common}

@@ -279,7 +279,7 @@ ENTRY = Entry(
         "sightline summary lenet5_1998 --arithmetic",
         "sightline draw lenet5 -o lenet5.svg",
         "sightline compare lenet5_1998 lenet5",
-        "sightline demo --output lenet5-digits --exist-ok",
+        "sightline demo",
     ),
     corrections=(
         Correction(
