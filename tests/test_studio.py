@@ -22,7 +22,7 @@ from sightline.base import ArgumentError
 from sightline.lab import syllabus
 from sightline.studio import Settings, create_app
 from sightline.studio._plays import design_values, pool_values, slide_values, softmax_values
-from sightline.studio._settings import RefusedError, confined
+from sightline.studio._settings import WORK, RefusedError, confined
 from studio_browser import TOKEN, Studio, client, client_of, serving, studio
 from test_cli import refuse
 
@@ -241,6 +241,8 @@ def test_one_at_a_time_and_it_stops() -> None:
         runner.start("second", endless)
     while "what" not in runner.state("first"):
         time.sleep(0.001)
+    with WORK:  # which it lets go of from time to time
+        assert runner.state("first")["state"] == "running"
     assert runner.state("first")["total"] == 2
     runner.stop()
     thread.join(10)

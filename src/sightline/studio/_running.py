@@ -13,6 +13,9 @@ from sightline.studio._settings import WORK
 
 Progress = Callable[[str, int, int], None]
 
+_EVERY, _YIELD = 0.5, 0.02
+"""Seconds after which work lets others in, and for which."""
+
 
 class _StoppedError(Exception):
     """Somebody asked for it."""
@@ -76,10 +79,18 @@ class Runner:
         return found
 
     def _run(self, name: str, work: Callable[[Progress], dict[str, Any]]) -> None:
+        yielded = time.monotonic()
+
         def progress(what: str, done: int, total: int, *more: Any) -> None:
             if self._stopping:
                 raise _StoppedError
             self._progress = {"what": what, "done": done, "total": total}
+            nonlocal yielded
+            if time.monotonic() - yielded > _EVERY:  # others may work in between
+                WORK.release()
+                time.sleep(_YIELD)
+                WORK.acquire()
+                yielded = time.monotonic()
 
         ended: dict[str, Any]
         try:
