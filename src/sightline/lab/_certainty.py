@@ -134,7 +134,7 @@ def by_temperature(logits: NDArray[np.float64], fitted: float) -> str:
         axes = figure.add_subplot()
         temperatures = np.geomspace(0.2, 20, 200)
         shares = softmax(logits[None] / temperatures[:, None])
-        for colour, k in zip(SERIES, np.argsort(-logits)[:5], strict=False):
+        for colour, k in zip((*SERIES[:4], SERIES[6]), np.argsort(-logits)[:5], strict=True):
             axes.plot(temperatures, 100 * shares[:, k], color=colour, label=f"a {k}")
         axes.axhline(100 / len(logits), color=INK, linewidth=0.9, linestyle=(0, (2, 2)))
         for t, text in ((1.0, "T = 1"), (fitted, f"fitted: {fitted:.2f}")):

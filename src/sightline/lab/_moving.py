@@ -22,7 +22,9 @@ Layer = Callable[[Array], Array]
 SIDE, FURTHEST = 32, 16
 KERNELS = ("edge-3", "sobel-x", "sobel-y", "sharpen")
 """Of whole numbers, as the picture is: sums come out exactly, whatever their order."""
-_DASHES = ("solid", (0, (5, 2)), (0, (1, 1.3)), (0, (5, 2, 1, 2)), (0, (8, 2)))
+_COLOURS = (*SERIES[:4], SERIES[6])
+"""Those that differ in the dark too."""
+_DASHES = ("solid", (0, (5, 2)), (0, (1, 1.3)), (0, (5, 2, 1, 2)), (0, (8, 2)), (0, (3, 1)), (0, (2, 3)))
 
 
 def scene() -> Array:
@@ -116,8 +118,8 @@ def curves(name: str, errors: Mapping[str, list[float]], what: str) -> str:
     def draw(figure: Figure) -> None:
         axes = figure.add_subplot()
         for k, (label, values) in enumerate(errors.items()):
-            colour, line = SERIES[k % len(SERIES)], _DASHES[k % len(_DASHES)]
-            axes.plot(values, color=colour, linestyle=line, marker="o", markersize=3.5, label=label)
+            colour, line = _COLOURS[k % len(_COLOURS)], _DASHES[k % len(_DASHES)]
+            axes.plot(values, color=colour, linestyle=line, marker="osD^vPX"[k], markersize=4, label=label)
         axes.set(xlabel="moved by, pixels", ylabel=what, ylim=(-0.02, None), xlim=(-0.3, FURTHEST + 0.3))
         axes.set_xticks(range(0, FURTHEST + 1, 2))
         axes.legend(frameon=False, loc="center left", bbox_to_anchor=(1.01, 0.5))
