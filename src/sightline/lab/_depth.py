@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import functools
 import math
-from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -54,6 +53,11 @@ class Scales:
         own = [k for k, c in enumerate(self.channels) if c == channels]
         own = own[1:] if channels != STAGES[0] else own  # the first one changes size and channels
         return float((self.outputs[own[-1]] / self.outputs[own[0]]) ** (1 / (own[-1] - own[0])))
+
+    @property
+    def first_gradient(self) -> float:
+        """Of the first 3x3 convolution behind the stem."""
+        return float(self.gradients[1])
 
     @property
     def gradient_ratio(self) -> float:
@@ -141,9 +145,7 @@ def measure(name: str, network: nn.Module, images: Tensor, targets: Tensor) -> S
     )
 
 
-def scales(
-    images: SmallSet, seed: int, cases: Sequence[tuple[str, str, bool, float | None]] = CASES
-) -> list[Scales]:
+def scales(images: SmallSet, seed: int) -> list[Scales]:
     """Of each case, on the first images; small weights in float64, for in float32 they end as zeros."""
     x, targets = images.train_images[:BATCH], images.train_targets[:BATCH]
     precision = {None: torch.float32, SMALL: torch.float64}
@@ -156,7 +158,7 @@ def scales(
             x.to(precision[deviation]),
             targets,
         )
-        for name, network, norm, deviation in cases
+        for name, network, norm, deviation in CASES
     ]
 
 

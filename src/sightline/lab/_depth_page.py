@@ -105,11 +105,12 @@ def page(setting: Setting) -> Page:
     longest = max(rows[-1][0] for rows in learned.errors.values())
     return Page(
         sentences=(
-            f"In a fresh plain network of {DEPTH} layers with batch norm the gradient does not vanish: "
-            f"relative to the weights it is {plain.gradient_ratio:,.0f} times as large in the first layers "
-            f"as in the last (residual: {residual.gradient_ratio:,.0f} times); without norm and with weights "
-            f"of deviation {SMALL} it is {small.gradient_ratio:.0e} of it, and with He's "
-            f"{he.gradient_ratio:.2g} times.",
+            f"In a fresh plain network of {DEPTH} layers with batch norm the gradient does not vanish: that "
+            f"of the first layers is {plain.first_gradient:.2g} of their weights, "
+            f"{plain.gradient_ratio:,.0f} times as much as in the last (residual: "
+            f"{residual.first_gradient:.2g}, {residual.gradient_ratio:,.0f} times). Without norm it is "
+            f"{he.first_gradient:.1g} with He's weights, and {small.first_gradient:.0e} with weights of "
+            f"deviation {SMALL}: that is vanishing.",
             f"Training error, plain against residual: {said}; that is {100 * longest / PAPER_STEPS:.1g} % of "
             f"the paper's {PAPER_STEPS:,} steps at most, so it shows who starts well, and not where they "
             "end.",
@@ -122,6 +123,7 @@ def page(setting: Setting) -> Page:
             _errors(learned),
         ),
         numbers={
+            "first_gradient": {name: one.first_gradient for name, one in measured.items()},
             "gradient_ratio": {name: one.gradient_ratio for name, one in measured.items()},
             "last_output": {name: float(one.outputs[-1]) for name, one in measured.items()},
             "gain_he": [he.gain(c) for c in STAGES],
@@ -142,9 +144,9 @@ def page(setting: Setting) -> Page:
             f"Scales: one batch of {BATCH} embedded digits framed to 32x32, seed {setting.seed}, fresh "
             "weights, biases 0, batch norm with the batch's statistics. Where weights are small the pass is "
             "in float64; in float32 the last layers give zeros and the gradient is 0.",
-            "With batch norm and no shortcuts gradients grow towards the first layers, from weights alone "
-            "(Yang et al. 2019, 'A mean field theory of batch normalization'); after some steps they no "
-            "longer do.",
+            "With batch norm and without shortcuts gradients grow towards the first layers of a fresh "
+            "network (Yang et al. 2019, 'A mean field theory of batch normalization'): too large, if "
+            "anything.",
         ),
     )
 
@@ -172,8 +174,8 @@ def _by_layer(measured: Sequence[Scales], what: str) -> Plot:
         title=title,
         caption="Orange plain, blue residual. "
         + (
-            "Of each convolution, before any norm. With He's weights and no norm, a plain network keeps its "
-            "scale, a residual one doubles its square each block. "
+            "Of each convolution, before any norm. With He's weights and no norm a plain network loses a few "
+            "per cent a layer, at borders most of all, and a residual one doubles its square each block. "
             if forward
             else "Norm of the loss's gradient by a layer's weights over the norm of these: what share of "
             "itself a step of rate 1 would change. "

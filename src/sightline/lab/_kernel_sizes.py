@@ -33,7 +33,7 @@ HIDDEN = 64
 SIDE = 32
 _MAPS = 4
 """Side of the maps that the fully connected layers see."""
-_RANDOM = 6
+_RANDOM = 4
 """Random 5x5 kernels that are factored."""
 
 
@@ -154,7 +154,7 @@ def page(setting: Setting) -> Page:
             _counts(),
             _vgg(),
             curves_plot(tried.rows, "kernel-sizes", "Three pairs, and one stack without its ReLU"),
-            accuracy_table(found, "5x5", costs()),
+            accuracy_table(found, "5x5", costs(tried.classes)),
             *_linear_parts(linear),
         ),
         numbers={

@@ -30,6 +30,7 @@ PUBLISHED = (
     ("C", 9.74, "remembered"), ("Strided-C", 10.19, "remembered"),
     ("ConvPool-C", 9.31, "remembered"), ("All-C", 9.08, "remembered"),
 )  # fmt: skip
+_PATCH = 128
 _ERRORS = {model: error for model, error, _ in PUBLISHED}
 
 
@@ -104,14 +105,16 @@ def costs(classes: int = 10) -> dict[str, tuple[int, int]]:
 
 
 def reached() -> dict[str, float]:
-    """The share of a photograph's pixels that get any gradient through 2x2 pooling of stride 2, and 3x3."""
-    grey = photograph("china").mean(axis=2)[None, None, :426]
+    """The share of a photograph's pixels that get any gradient through pooling of stride 2."""
+    grey = photograph("china").mean(axis=2)[None, None, :_PATCH, :_PATCH]
     found = {}
-    for name, size in (("max 2x2", 2), ("max 3x3", 3)):
-        ones = np.ones((1, 1, (426 - size) // 2 + 1, (640 - size) // 2 + 1))
-        found[name] = float((max_pool_backward(ones, grey, size, 2) > 0).mean())
-        if size == 2:
-            found["average 2x2"] = float((average_pool_backward(ones, grey, size, 2) > 0).mean())
+    for name, size, backward in (
+        ("max 2x2", 2, max_pool_backward),
+        ("max 3x3", 3, max_pool_backward),
+        ("average 2x2", 2, average_pool_backward),
+    ):
+        ones = np.ones((1, 1, *[(_PATCH - size) // 2 + 1] * 2))
+        found[name] = float((backward(ones, grey, size, 2) > 0).mean())
     return found
 
 
@@ -155,12 +158,12 @@ def page(setting: Setting) -> Page:
                 "every fourth place alone; neither saves a parameter.",
             ),
             curves_plot(tried.rows, "strides-pooling", "The four in thin"),
-            accuracy_table(found, "A", costs()),
+            accuracy_table(found, "A", costs(tried.classes)),
             Table(
                 title="Where the gradient goes",
                 columns=("pooling, stride 2", "pixels that get any"),
                 rows=[(name, percent(share)) for name, share in shares.items()],
-                caption="Of the photograph `china` in grey, a gradient of 1 from every window.",
+                caption=f"Of {_PATCH}x{_PATCH} pixels of `china` in grey, a gradient of 1 from every window.",
             ),
         ),
         numbers={

@@ -21,6 +21,7 @@ ORDER = (
     "stride",
     "sizes",
     "neuron",
+    "features",
     "lenet",
     "alexnet",
     "vgg",
@@ -28,6 +29,8 @@ ORDER = (
     "keras",
     "softmax",
     "filter-shapes",
+    "kernel-sizes",
+    "strides-pooling",
 )
 """Names of entries, each `ENTRY` of a module of `entries`; a hyphen in a name is an underscore there."""
 

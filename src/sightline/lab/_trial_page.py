@@ -156,6 +156,7 @@ class Experiment:
     rows: tuple[AnyRow, ...]
     size: str
     """How small it is, to stand in a sentence."""
+    classes: int
     notes: tuple[str, ...]
 
 
@@ -175,13 +176,16 @@ def experiment(entry: str, trials: Sequence[Trial], setting: Setting) -> Experim
             f"{images:,} of the 50,000 training images of CIFAR-10, seen {epochs} times each, {seeds} seeds, "
             f"judged on {test:,} of its test images"
         )
-        return Experiment(rows=curves.rows, size=size, notes=(curves.note, f"{HOW[0].upper()}{HOW[1:]}."))
+        return Experiment(
+            rows=curves.rows, size=size, classes=10, notes=(curves.note, f"{HOW[0].upper()}{HOW[1:]}.")
+        )
     images_now = small_set(setting.data or "digits", train=LIVE_IMAGES, test=LIVE_TEST)
     seeds_now = range(setting.seed, setting.seed + LIVE_SEEDS)
     rows = try_all(trials, images_now, epochs=LIVE_EPOCHS, seeds=seeds_now, progress=setting.progress)
     return Experiment(
         rows=tuple(rows),
         size=f"{images_now.said}, seen {LIVE_EPOCHS} times each, {LIVE_SEEDS} seeds",
+        classes=len(images_now.classes),
         notes=(f"Trained just now: {HOW}.",),
     )
 

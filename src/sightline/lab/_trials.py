@@ -77,11 +77,9 @@ def small_set(source: str | Path, *, side: int = 32, channels: int = 3, train: i
 
     Raises:
         ArgumentError: if there is no such set.
-        DataError: if it has fewer than two classes, or nothing to be judged by.
+        DataError: if it has fewer than two classes, neither grey nor colour, or nothing to be judged by.
     """
     images = open_images(source)
-    if len(images.classes) < 2:
-        raise DataError(f"{source} has one class, {images.classes[0]!r}; two or more are needed to compare")
     split = split_images(images, holdout=False)
     judged = split.indices("test")
     judged = judged if len(judged) else split.indices("val")
