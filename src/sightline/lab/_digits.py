@@ -83,7 +83,7 @@ def train(
             ids = order[start : start + batch]
             x = images[ids] if change is None else change(images[ids], ids, epoch)
             optimizer.zero_grad()
-            F.cross_entropy(network(x), targets[ids]).backward()
+            F.cross_entropy(network(x), targets[ids]).backward()  # type: ignore[no-untyped-call]
             optimizer.step()
             schedule.step()
         if each is not None:
@@ -94,7 +94,7 @@ def train(
 def logits_of(network: nn.Module, images: Tensor, batch: int = 1024) -> Tensor:
     """What a network says of images. -> (N, classes)."""
     with torch.no_grad():
-        return torch.cat([network(part) for part in images.split(batch)])
+        return torch.cat([network(part) for part in torch.split(images, batch)])
 
 
 def count_parameters(network: nn.Module) -> int:

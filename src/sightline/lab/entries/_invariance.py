@@ -60,11 +60,9 @@ def _run(setting: Setting) -> Page:
                 title="The numbers",
                 columns=("layer", "1 pixel", "2", "3", "4", "8", "16"),
                 rows=[
-                    *(
-                        (f"equivariance: {n}", *(e[k] for k in (1, 2, 3, 4, 8, 16)))
-                        for n, e in errors.items()
-                    ),
-                    *((f"invariance: {n}", *(e[k] for k in (1, 2, 3, 4, 8, 16))) for n, e in changes.items()),
+                    (f"{kind}: {name}", *[values[by] for by in (1, 2, 3, 4, 8, 16)])
+                    for kind, of in (("equivariance", errors), ("invariance", changes))
+                    for name, values in of.items()
                 ],
                 caption="0 is exact: picture and kernels are whole numbers, so that no sum is rounded.",
             ),
