@@ -338,6 +338,12 @@ def test_right_answers_are_right_in_the_browser(browser: Any, tmp_path: Path) ->
     assert opened.score() == "0 of 9 right"
     assert opened.page.locator(".sum:visible").count() == 0
     assert opened.page.locator("button.show:visible").count() == 0
+    for number, one in enumerate(exercises, 1):  # what a screen reader says
+        spoken = re.compile(rf"^Question {number} {re.escape(one.text.splitlines()[0])}")
+        group = opened.page.get_by_role("group", name=spoken)
+        labels = [label for label, _ in one.blanks] if one.kind != "choice" else ["yes", "no"]
+        for label in labels:
+            assert group.get_by_label(label, exact=True).count() == 1, (number, label)
     for one in exercises[:-1]:
         opened.fill(one, [answer for _, answer in one.blanks])
     opened.page.locator("#check-all").click()
