@@ -7,9 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from torch import nn
 
+from sightline.blueprint import record
+from sightline.blueprint.draw import draw
 from sightline.lab import syllabus
-from studio_browser import OpenPage, Studio, browser, open_page, studio
+from studio_browser import OpenPage, Studio, browser, client_of, open_page, studio
 
 __all__ = ["browser", "open_page", "studio"]
 
@@ -217,6 +220,22 @@ def test_running_an_entry(studio: Studio, open_page: OpenPage) -> None:
     line.fill("7x7x1 cnov")
     page.locator(".play-design .failure").wait_for()
     assert "did you mean conv" in page.locator(".play-design .failure").inner_text()
+
+
+def test_drawings_take_the_colours_of_the_page(studio: Studio, open_page: OpenPage) -> None:
+    with client_of(studio) as client:
+        told = client.get("/api/lecture/sizes").json()
+    svg = draw(record(nn.Sequential(nn.Conv2d(1, 2, 3), nn.ReLU()), (1, 8, 8)))
+    assert "<style>" in svg, "a drawing brings a sheet, which the page does not allow"
+    part = {"kind": "plot", "svg": svg, "title": "a drawing", "caption": ""}
+    told["page"] = {"sentences": ["a", "b"], "parts": [part], "numbers": {}, "notes": []}
+    page = open_page(studio, "/lecture/padding", color_scheme="light")
+    page.route("**/api/lecture/sizes", lambda route: route.fulfill(json=told))
+    page.locator(".side a[href='/lecture/sizes']").click()
+    paper = page.locator(".plot-of rect.paper")
+    expect(paper).to_have_css("fill", "rgb(255, 255, 255)")
+    page.keyboard.press("d")
+    expect(paper).to_have_css("fill", "rgb(20, 23, 27)")
 
 
 def test_an_entry_that_is_not_there(studio: Studio, open_page: OpenPage) -> None:

@@ -51,6 +51,8 @@ function drawPart(part) {
   if (part.kind === "plot") {
     const template = document.createElement("template");
     template.innerHTML = part.svg;
+    // A sheet within would be refused; the colours of drawings are among the page's own.
+    for (const sheet of template.content.querySelectorAll("style")) sheet.remove();
     return h("div", { class: "plot-of" }, template.content);
   }
   if (part.kind === "picture") {
