@@ -48,10 +48,10 @@ def _run(setting: Setting) -> Page:
     bright = {name: int(9 * total) for name, total in sums.items()}
     return Page(
         sentences=(
-            f"A window of 3x3 has 3x3 places on an image of 5x5; at each, nine products are added up, and the "
-            f"result is {matrix_text(output)}.",
-            f"Layers lay the kernel on as it is; the formula of convolution turns it first. On the slide's own "
-            f"kernel the two differ by {own_difference}, on an edge kernel in every sign.",
+            "A window of 3x3 has 3x3 places on an image of 5x5; at each, nine products are added up, and "
+            f"the result is {matrix_text(output)}.",
+            "Layers lay the kernel on as it is; the formula of convolution turns it first. On the slide's "
+            f"own kernel the two differ by {own_difference}, on an edge kernel in every sign.",
         ),
         parts=(
             Plot(
@@ -146,7 +146,7 @@ def _first_step(slide: Slide) -> str:
     x += 18
     for sign, matrix, title in (
         ("", step.window, "window"),
-        ("×", slide.kernel, "kernel"),
+        ("x", slide.kernel, "kernel"),
         ("=", step.products, "products"),
     ):
         if sign:
@@ -239,11 +239,11 @@ def _valid(slide: Slide) -> str:
 ENTRY = Entry(
     name="convolution",
     title="Convolution by hand",
-    slides="Using Spatial Structure; Feature Extraction with Convolution; Convolution operation; Convolutional "
-    "Layers: Local Connectivity; 8x8, 3x3, valid",
+    slides="Using Spatial Structure; Feature Extraction with Convolution; Convolution operation; "
+    "Convolutional Layers: Local Connectivity; 8x8, 3x3, valid",
     about="What does a kernel do at each place, and is it what the formula of convolution says?",
-    see="The slide's 5x5 example step by step, kernels laid on and turned, a 4x4 filter shifted by 2, and 8x8 "
-    "valid.",
+    see="The slide's 5x5 example step by step, kernels laid on and turned, a 4x4 filter shifted by 2, and "
+    "8x8 valid.",
     seconds=2,
     commands=(
         "sightline convolve lecture-5x5 --step",
@@ -255,8 +255,8 @@ ENTRY = Entry(
     corrections=(
         Correction(
             says="f[x,y] * g[x,y] = sum over n1, n2 of f[n1,n2] g[x-n1, y-n2]",
-            fact="That is true convolution, which turns the kernel by half a turn; convolutional layers compute "
-            "cross-correlation, without the turn.",
+            fact="That is true convolution, which turns the kernel by half a turn; convolutional layers "
+            "compute cross-correlation, without the turn.",
             evidence="-1 0 1 on 0 0 9 9 9 0 0: 9 9 0 -9 -9 laid on, -9 -9 0 9 9 by the formula; Goodfellow, "
             "Bengio and Courville 2016, section 9.1",
         ),
@@ -268,8 +268,8 @@ ENTRY = Entry(
         Correction(
             says="sum of w_ij x_(i+p, j+q) + b for neuron (p,q), of the filter that is shifted by 2 pixels",
             fact="The formula is of stride 1; shifted by 2, neuron (p,q) sees x_(i+2p, j+2q).",
-            evidence="on a digit, a 4x4 filter shifted by 2: of 9 neurons the printed formula gets one right, "
-            "number 0, 0; with 2p and 2q all of them",
+            evidence="on a digit, a 4x4 filter shifted by 2: of 9 neurons the printed formula gets one "
+            "right, number 0, 0; with 2p and 2q all of them",
         ),
     ),
     plays=(
