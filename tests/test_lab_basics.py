@@ -45,10 +45,10 @@ def test_the_best_line_is_that_of_numpy() -> None:
 
 
 def test_the_gradient_of_a_line_by_hand() -> None:
-    # predictions 1, 3, 7; r = 0, 1, 0: L = 1, dL/dphi0 = 2 * 1, dL/dphi1 = 2 * 1 * 1
-    line = np.array([1.0, 2.0])
-    assert nut.squared_error(line, LINE) == 1
-    assert nut.line_gradient(line, LINE).tolist() == [2, 2]
+    # predictions 1, 2, 4; r = 0, 0, -3: L = 9, dL/dphi0 = 2 * -3, dL/dphi1 = 2 * 3 * -3
+    line = np.array([1.0, 1.0])
+    assert nut.squared_error(line, LINE) == 9
+    assert nut.line_gradient(line, LINE).tolist() == [-6, -18]
 
 
 def test_steps_above_two_over_the_larger_curvature_run_away_and_smaller_ones_arrive() -> None:
@@ -287,9 +287,9 @@ def test_errors_of_a_layer_that_does_nothing_and_of_one_that_knows_its_place() -
     assert moving.equivariance_error(lambda x: x, pictures) == [0, 0, 0, 0]
     # no pixel stays: ||t[x] - x|| = sqrt(8), ||x|| = 2
     assert moving.invariance_error(lambda x: x, pictures)[1:] == pytest.approx([math.sqrt(2)] * 3)
-    first_column = moving.equivariance_error(lambda x: x * (np.arange(4) == 0), pictures)
-    # f[x] is one cell; moved before or after, it lies elsewhere: two cells of 1 differ
-    assert first_column[1:] == pytest.approx([math.sqrt(2)] * 3)
+    # what is always in the first column: moved after the layer, four cells of 1 lie in another
+    always = np.broadcast_to(1.0 * (np.arange(4) == 0), (4, 1, 4, 4))
+    assert moving.equivariance_error(lambda x: always, pictures)[1:] == pytest.approx([math.sqrt(2)] * 3)
 
 
 def test_the_page_of_invariance(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from sightline.lab._entry import Entry, Page, Setting
 
 ORDER = (
     "nutshell",
+    "why-cnns",
     "invariance",
     "tasks",
     "convolution",
