@@ -169,7 +169,7 @@ def curves(found: Mapping[tuple[str, str], NDArray[np.float64]]) -> str:
             axes.set(xlabel="tested: moved by, pixels", ylim=(0, 102))
             axes.set_title(f"trained on {how} digits", fontsize=10)
         grid[0].set_ylabel("right, %")
-        grid[0].annotate("chance", (8, 10), xytext=(0, 3), textcoords="offset points", ha="right", fontsize=9)
+        grid[1].annotate("chance", (8, 10), xytext=(0, 3), textcoords="offset points", ha="right", fontsize=9)
         handles, labels = grid[0].get_legend_handles_labels()
         figure.legend(handles, labels, frameon=False, ncols=len(labels), loc="outside upper center")
 

@@ -121,7 +121,7 @@ ENTRY = Entry(
     about="What does a convolution save, and what does it know that a fully connected layer must learn?",
     see="456 parameters against 14,455,392, and four networks judged on digits moved by 0 to 8 pixels.",
     seconds=8,
-    live_seconds=240,
+    live_seconds=180,
     commands=(
         "sightline design 32x32x3 conv:6,k5",
         "sightline design 32x32x3 fc:4704",
@@ -130,9 +130,9 @@ ENTRY = Entry(
     corrections=(
         Correction(
             says="The architecture of MLPs is fundamentally limited in processing image data",
-            fact="Not in what it can express: a fully connected layer can be any convolution, and learns "
-            "moved digits when it is shown them. What it lacks is the bias towards it, and so it needs more "
-            "parameters and more examples.",
+            fact="Not in what it can express: a fully connected layer can be any convolution, and it learns "
+            "moved digits when it is shown them, if far fewer in as many steps. What it lacks is the bias "
+            "towards it, and so it needs more parameters, more examples, more time.",
             evidence="the matrix of this stop, which is a convolution; the right half of its curves; Prince "
             "2023, Understanding Deep Learning, chapter 10",
         ),
