@@ -62,7 +62,7 @@ function drawn(values) {
     findings(values.findings),
     h(
       "details",
-      { open: true },
+      { open: values.layers.length <= 6 },
       h("summary", {}, "The sums"),
       h(
         "dl",
