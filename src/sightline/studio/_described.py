@@ -230,7 +230,8 @@ def findings_of(chosen: Chosen, *, measured: bool) -> list[dict[str, Any]]:
     ids = [node.id for node in chosen.record().nodes]
     told = [f.to_dict() | {"layers": layers_of(f, ids)} for f in found]
     if chosen.design is not None:
-        told += [f.to_dict() | {"layers": []} for f in chosen.design.findings]
+        said = {f.what for f in found}
+        told += [f.to_dict() | {"layers": []} for f in chosen.design.findings if f.what not in said]
     return told
 
 

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Annotated, Any
 from urllib.parse import unquote
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Depends, Request
 from pydantic import BaseModel
 
 from sightline.base import ArgumentError
 from sightline.studio._jobs import Job, Jobs
-from sightline.studio._models import Kept, Opened, choices, model_spec, stamp
+from sightline.studio._models import Kept, Opened, choices, is_design, model_spec, stamp
 from sightline.studio._settings import WORK, RefusedError, Settings
 
 _KEPT = 48
@@ -19,11 +19,21 @@ _NAME = 120
 """Letters of the name of a picture that was sent."""
 
 
-class Asked(BaseModel):
-    """An attribution that is wanted."""
+class Both(BaseModel):
+    """A model and a picture."""
 
     spec: str
-    image: str
+    image: str = ""
+    classes: str = ""
+    """Of weights that came alone: a file with the names of the outputs, one a line."""
+
+
+Given = Annotated[Both, Depends()]
+
+
+class Asked(Both):
+    """An attribution that is wanted."""
+
     how: str
     target: str = ""
     sanity: bool = False
@@ -37,18 +47,22 @@ def router(settings: Settings) -> APIRouter:
     passes: Kept[float] = Kept(_KEPT)
     found: Kept[Job] = Kept(_KEPT)
 
-    def key(spec: str, image: str, *more: object) -> tuple[object, ...]:
-        known = model_spec(settings, spec)
-        picture = () if image.startswith("sent:") else _stamp_of(settings, image)
-        return known, stamp(known), image, picture, *more
+    def key(both: Both, *more: object) -> tuple[object, ...]:
+        if is_design(both.spec):
+            raise ArgumentError("a design line has no weights to see an image with; train it, or name a run")
+        known = model_spec(settings, both.spec)
+        names = (both.classes, _stamp_of(settings, both.classes)) if both.classes else ()
+        sent = not both.image or both.image.startswith("sent:")
+        picture = () if sent else _stamp_of(settings, both.image)
+        return known, stamp(known), names, both.image, picture, *more
 
-    def look(spec: str, image: str, what: str, make: Callable[..., Any], *more: Any) -> dict[str, Any]:
+    def look(both: Both, what: str, make: Callable[..., Any], *more: Any) -> dict[str, Any]:
         def work() -> Any:
             with WORK:
-                subject = opened.subject(spec)
-                return make(subject, opened.picture(subject, image), *more)
+                subject = opened.subject(both.spec, both.classes)
+                return make(subject, opened.picture(subject, both.image), *more)
 
-        seen: dict[str, Any] = told.make(key(spec, image, what, *more), work)
+        seen: dict[str, Any] = told.make(key(both, what, *more), work)
         return seen
 
     @routes.get("/choices")
@@ -74,18 +88,20 @@ def router(settings: Settings) -> APIRouter:
         return {"image": await run_in_threadpool(opened.receive, said, content), "name": said}
 
     @routes.get("/open")
-    def open_both(spec: str, image: str = "") -> dict[str, Any]:
+    def open_both(both: Given) -> dict[str, Any]:
         """A model with a picture, one to begin with where none is named; and what it answers."""
         from sightline.studio._seen import ATTRIBUTIONS, expected_seconds, opening
 
-        if not image:
+        if not both.image:
+            key(both)
             with WORK:
-                image = "digit:3" if opened.subject(spec).input_shape[0] == 1 else "flower"
-        seen = look(spec, image, "open", opening)
-        took = passes.keep(model_spec(settings, spec), seen["pass_seconds"])
+                grey = opened.subject(both.spec, both.classes).input_shape[0] == 1
+            both = both.model_copy(update={"image": "digit:3" if grey else "flower"})
+        seen = look(both, "open", opening)
+        took = passes.keep(model_spec(settings, both.spec), seen["pass_seconds"])
         return {
             **seen,
-            "named": image,
+            "image_name": both.image,
             "expected": {
                 how: {
                     "map": expected_seconds(how, took, sanity=False),
@@ -96,49 +112,49 @@ def router(settings: Settings) -> APIRouter:
         }
 
     @routes.get("/through")
-    def through(spec: str, image: str) -> dict[str, Any]:
+    def through(both: Given) -> dict[str, Any]:
         """The strongest maps of every stage."""
         from sightline.studio._seen import through as make
 
-        return look(spec, image, "through", make)
+        return look(both, "through", make)
 
     @routes.get("/layer")
-    def layer(spec: str, image: str, layer: str, top: int = 0) -> dict[str, Any]:
+    def layer(both: Given, layer: str, top: int = 0) -> dict[str, Any]:
         """The maps of a layer."""
         from sightline.studio._seen import of_layer
 
         if top < 0:
             raise ArgumentError(f"top is {top}; it must be 0 or more")
-        return look(spec, image, "layer", of_layer, layer, top)
+        return look(both, "layer", of_layer, layer, top)
 
     @routes.get("/map")
-    def one_map(spec: str, image: str, layer: str, unit: int) -> dict[str, Any]:
+    def one_map(both: Given, layer: str, unit: int) -> dict[str, Any]:
         """One map with its numbers."""
         from sightline.studio._seen import one_map as make
 
-        return look(spec, image, "map", make, layer, unit)
+        return look(both, "map", make, layer, unit)
 
     @routes.get("/unit/{what}")
-    def unit(what: str, spec: str, image: str, layer: str, unit: int, at: str = "") -> dict[str, Any]:
+    def unit(what: str, both: Given, layer: str, unit: int, at: str = "") -> dict[str, Any]:
         """One unit: its neuron, its field, its projection."""
         from sightline.studio import _seen
 
         makers = {"neuron": _seen.neuron_of, "field": _seen.field_of, "deconvnet": _seen.projection_of}
         if what not in makers:
             raise RefusedError(404, f"a unit has {', '.join(makers)}; there is no {what}")
-        return look(spec, image, what, makers[what], layer, unit, _position(at))
+        return look(both, what, makers[what], layer, unit, _position(at))
 
     @routes.post("/attribution")
     def attribute(asked: Asked) -> dict[str, Any]:
         """Begin an attribution; `/job` tells how it goes. One that was made before is there at once."""
         from sightline.studio._seen import attribution, expected_seconds
 
-        name = key(asked.spec, asked.image, asked.how, asked.target, asked.sanity)
+        name = key(asked, asked.how, asked.target, asked.sanity)
         made = found.find(name)
         if made is not None and made.state == "done":
             return made.to_dict()
         with WORK:
-            subject = opened.subject(asked.spec)
+            subject = opened.subject(asked.spec, asked.classes)
             picture = opened.picture(subject, asked.image)
         work = attribution(asked.how, picture, asked.target, sanity=asked.sanity)
         took = passes.find(model_spec(settings, asked.spec)) or 0.0

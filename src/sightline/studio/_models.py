@@ -241,20 +241,26 @@ class Opened:
         self._numbered = 0
         self._lock = threading.Lock()
 
-    def subject(self, text: str) -> Subject:
+    def subject(self, text: str, classes: str = "") -> Subject:
         """A model ready to be looked at. The caller holds `WORK`.
+
+        Args:
+            text: As of `model_spec`.
+            classes: A file with the names of its outputs, if its weights came alone.
 
         Raises:
             RefusedError: if it may not be named, or is not there.
             SightlineError: as `open_subject`.
         """
+        from sightline.inference import read_belongings
         from sightline.views import open_subject
 
-        if is_design(text):
-            raise ArgumentError("a design line has no weights to see an image with; train it, or name a run")
         spec = model_spec(self._settings, text)
         device = self._settings.device or "auto"
-        return self._subjects.make((spec, stamp(spec)), lambda: open_subject(spec, device=device))
+        file = confined(self._settings, classes) if classes else None
+        names = read_belongings(None, None, file).classes or ()
+        key = (spec, stamp(spec), names)
+        return self._subjects.make(key, lambda: open_subject(spec, device=device, classes=names))
 
     def receive(self, name: str, content: bytes) -> str:
         """Keep a picture that was sent. -> what it is called from now on.

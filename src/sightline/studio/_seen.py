@@ -66,6 +66,7 @@ def opening(subject: Subject, picture: Picture) -> dict[str, Any]:
     return {
         "name": subject.name,
         "trained": subject.trained,
+        "named": bool(subject.classes),
         "input_shape": list(subject.input_shape),
         "image": {"title": picture.title, "png": png(picture.pixels), "notes": list(picture.notes),
                   "size": list(picture.pixels.shape[:2])},

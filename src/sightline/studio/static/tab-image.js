@@ -19,7 +19,7 @@ export async function show(root, parts, api) {
     fill(list, "Looking for models", api.get("/api/image/choices"), (choices) => chooser(choices, (one) => address("image", one, "", { image: chosen }), { design: false, weights: true, say: "An image through any network: every map, every number of one neuron, and what the answer rests on." }));
     return;
   }
-  const state = { spec, image: chosen, layer: given.get("layer") ?? "", unit: given.get("unit") ?? "", at: given.get("at") ?? "", how: given.get("how") ?? "", target: given.get("target") ?? "", sanity: given.get("sanity") ?? "" };
+  const state = { spec, image: chosen, layer: given.get("layer") ?? "", unit: given.get("unit") ?? "", at: given.get("at") ?? "", how: given.get("how") ?? "", target: given.get("target") ?? "", sanity: given.get("sanity") ?? "", classes: given.get("classes") ?? "" };
   const page = build(api, state, mine);
   root.append(h("h1", { class: "spec" }, spec), ...page.elements);
   page.open();
@@ -39,8 +39,8 @@ function build(api, state, mine) {
   let opened = null;
   let told = null;
 
-  const both = (more = {}) => ({ spec: state.spec, image: state.image, ...more });
-  const keep = () => history.replaceState(null, "", address("image", state.spec, "", { image: state.image, layer: state.layer, unit: state.unit, at: state.at, how: state.how, target: state.target, sanity: state.sanity }));
+  const both = (more = {}) => ({ spec: state.spec, image: state.image, classes: state.classes, ...more });
+  const keep = () => history.replaceState(null, "", address("image", state.spec, "", { image: state.image, layer: state.layer, unit: state.unit, at: state.at, how: state.how, target: state.target, sanity: state.sanity, classes: state.classes }));
   const current = () => mine === live;
 
   // -- the picture ---------------------------------------------------------------------------------------
@@ -79,10 +79,10 @@ function build(api, state, mine) {
     opened = null;
     await fill(answer.lastChild, "Opening the model", api.get(ask("open", both())), (found) => {
       opened = found;
-      return answers(found, state.target, explain);
+      return said();
     });
     if (!current() || !opened) return;
-    state.image = opened.named;
+    state.image = opened.image_name;
     keep();
     const image = h("img", { src: opened.image.png, alt: opened.image.title, class: Math.max(...opened.image.size) < 100 ? "sharp" : null, width: String(opened.image.size[1]), height: String(opened.image.size[0]) });
     frame.replaceChildren(h("figure", {}, image, h("figcaption", {}, h("b", {}, opened.image.title), `, as the network is given it: ${size(opened.input_shape)}`)));
@@ -151,9 +151,9 @@ function build(api, state, mine) {
     const head = h("h2", {}, `Unit ${state.unit} of ${state.layer}`);
     const map = h("div", { class: "its-map" });
     const sum = h("div", { class: "its-sum" });
-    const field = h("div", {});
-    const back = h("div", {});
-    unit.replaceChildren(head, h("div", { class: "its" }, map, sum), h("div", { class: "its two-views" }, field, back));
+    const field = h("div", { class: "its-field" });
+    const back = h("div", { class: "its-back" });
+    unit.replaceChildren(head, h("div", { class: "its" }, map, field), sum, back);
     if (look) unit.scrollIntoView({ block: "start", behavior: matchMedia("(prefers-reduced-motion: reduce)").matches ? "auto" : "smooth" });
     const one = () => both({ layer: state.layer, unit: state.unit, at: state.at });
     const write = () => {
@@ -193,10 +193,16 @@ function build(api, state, mine) {
     } else if (state.how) attribute(state.sanity === "1");
   }
 
+  function said() {
+    const names = h("input", { type: "text", "aria-label": "Names of its classes: a file, one a line", placeholder: "names: a file, one a line", value: state.classes, spellcheck: "false" });
+    const form = h("form", { class: "inline", onsubmit: (event) => { event.preventDefault(); state.classes = names.value.trim(); open(); } }, names, h("button", { type: "submit" }, "Name"));
+    return [answers(opened, state.target, explain), (opened.named && !state.classes) || !opened.answer.classes ? null : form].flat(Infinity).filter(Boolean);
+  }
+
   function explain(target) {
     Object.assign(state, { target, sanity: "" });
     keep();
-    answer.lastChild.replaceChildren(...[answers(opened, target, explain)].flat(Infinity).filter(Boolean));
+    answer.lastChild.replaceChildren(...said());
     if (state.how) attribute(false);
   }
 
