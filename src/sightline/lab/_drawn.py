@@ -137,7 +137,7 @@ class Drawing:
         self, x: float, y: float, width: float, pixels: NDArray[np.uint8], *, smooth: bool = False
     ) -> float:
         """Pixels, (H, W) or (H, W, 3), so wide; how high they are."""
-        height = width * pixels.shape[0] / pixels.shape[1]
+        height = float(width * pixels.shape[0] / pixels.shape[1])
         self._reach(x, y, x + width, y + height)
         data = base64.b64encode(png(pixels)).decode()
         sharp = "" if smooth else ' style="image-rendering: pixelated"'

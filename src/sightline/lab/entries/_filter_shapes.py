@@ -29,7 +29,8 @@ def _run(setting: Setting) -> Page:
     )
 
     draws = np.random.default_rng(setting.seed)
-    rows, shapes = [], {}
+    rows: list[tuple[str, str, str, str, int]] = []
+    shapes: dict[str, dict[str, Any]] = {}
     for name, (kernel, inputs, filters) in LAYERS.items():
         hwio, oihw = (kernel, kernel, inputs, filters), (filters, inputs, kernel, kernel)
         weights = convolution_parameters(inputs, filters, (kernel, kernel), bias=False)
@@ -188,7 +189,7 @@ ENTRY = Entry(
     about="What shape have the weights of a convolution, in Keras and in PyTorch?",
     see="Both conventions for the slide's layers, one turned into the other, and a 1x1 convolution as a "
     "matrix product.",
-    seconds=1,
+    seconds=6,
     commands=(
         "sightline design 28x28x1 conv:32,k3 relu pool:2 conv:64,k3 --keras",
         "sightline design 28x28x1 conv:32,k3 relu pool:2 conv:64,k3 --torch",

@@ -193,7 +193,7 @@ def _written_out(window: Any, kernel: Any, products: Any, by_channel: Any) -> st
                 x += 30
             x, _ = drawing.matrix(
                 x, y, values, side=side, title=title, shades=values / largest,
-                text=lambda value, digits=digits: f"{value:.{digits}f}",
+                text=f"{{:.{digits}f}}".format,
             )  # fmt: skip
         drawing.words(x + 16, y + 28 + 2.5 * side, f"{by_channel[k]:+.3f}", size=20, bold=True)
     total, bias = float(by_channel.sum()), BIASES[WRITTEN]
@@ -228,7 +228,7 @@ ENTRY = Entry(
     about="What does one number of an activation map consist of?",
     see="A window of a photograph through its whole depth, its products and their sum, and five sheets of "
     "neurons.",
-    seconds=3,
+    seconds=7,
     commands=(
         "sightline view neuron lenet5 digit:0 -o neuron.png",
         "sightline view neuron alexnet_lecture flower -o depth.png",
