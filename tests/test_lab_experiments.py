@@ -458,6 +458,7 @@ def test_features_while_they_learn(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert numbers["moved"][0] == 0 < numbers["moved"][1]
     assert numbers["accuracy"] > 0.3
     assert numbers["one_class"]["relu3"] > numbers["one_class_by_chance"]
+    assert numbers["one_class"] != numbers["one_class_before"]
     pictures = [part for part in page.parts if isinstance(part, Picture)]
     assert len(pictures) == 4
     assert all(picture.png.startswith(b"\x89PNG") for picture in pictures)

@@ -29,7 +29,7 @@ from sightline.zoo import get_architecture
 
 PAPER_STEPS = 64_000
 PAPER_BATCH = 128
-LIVE_IMAGES, LIVE_TEST, LIVE_EPOCHS, LIVE_BATCH = 640, 200, 5, 32
+LIVE_IMAGES, LIVE_TEST, LIVE_EPOCHS, LIVE_BATCH = 512, 200, 5, 32
 _LINES = ("solid", "solid", (0, (5, 2)), (0, (1, 1.2)), (0, (5, 2)), (0, (1, 1.2)))
 _COLOURS = (SERIES[1], SERIES[0]) + (SERIES[1],) * 2 + (SERIES[0],) * 2
 _LEAST = 1e-14

@@ -15,7 +15,7 @@ from PIL import Image
 from torch import nn
 
 from sightline.base import Draws
-from sightline.data import open_images
+from sightline.data import ImageSet, open_images
 from sightline.evaluation import wilson_interval
 from sightline.imaging import Preprocessing
 from sightline.lab._entry import Cell, Listing, Page, Picture, Setting, Table
@@ -73,6 +73,8 @@ def page(setting: Setting) -> Page:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(setting.seed)
         built = network(len(images.classes))
+    digits = open_images("digits")
+    shares_before = one_class(subject_of(built, images), digits)
     kept = {0: _first(built)}
     accuracy = 0.0
     for row in learn(built, images, epochs=EPOCHS, seed=setting.seed, rate=0.03):
@@ -80,20 +82,14 @@ def page(setting: Setting) -> Page:
         kept[int(row["epoch"])] = _first(built)
         accuracy = float(row["test_accuracy"])
     subject = subject_of(built, images)
-    digits = open_images("digits")
-    nodes = [subject.blueprint.nodes[subject.blueprint.index[name]] for name in LAYERS]
-    best = strongest(subject, digits, nodes, cache=False)
-    shares = {
-        name: float(np.mean([_commonest(digits.targets[row]) for row in found.images]))
-        for name, found in best.items()
-    }
+    shares = one_class(subject, digits)
     by_chance = chance(digits.targets)
     moved = {epoch: _moved(kept[0], weight) for epoch, weight in kept.items()}
     count = len(images.test_targets)
     low, high = wilson_interval(round(accuracy * count), count)
     rows: list[tuple[Cell, ...]] = [
-        (name, len(best[name].images), f"{100 * share:.0f} %", f"{100 * by_chance:.0f} %")
-        for name, share in shares.items()
+        (name, units, *(f"{100 * x:.0f} %" for x in (shares_before[name], shares[name], by_chance)))
+        for name, units in zip(LAYERS, (8, 16, 24), strict=True)
     ]
     return Page(
         sentences=(
@@ -101,9 +97,10 @@ def page(setting: Setting) -> Page:
             f"{len(images.classes)} digits in {EPOCHS} passes ({100 * accuracy:.1f} % of {count} others, "
             f"interval {100 * low:.1f} to {100 * high:.1f}); its first kernels moved by "
             f"{100 * moved[EPOCHS]:.0f} % of their size.",
-            f"Of the nine images that excite a unit most, {100 * shares['relu1']:.0f} % are of one class in "
-            f"the first layer and {100 * shares['relu3']:.0f} % in the third, where {100 * by_chance:.0f} % "
-            "would be chance: features become parts of a digit, though nobody said what to look for.",
+            f"Of the nine images that excite a unit of the third layer most, {100 * shares['relu3']:.0f} % "
+            f"are of one class; before training it was {100 * shares_before['relu3']:.0f} %, and chance is "
+            f"{100 * by_chance:.0f} %: random filters are excited by images that are alike too, and what "
+            "learning adds must be held against that.",
         ),
         parts=(
             _strip(subject, kept),
@@ -126,7 +123,7 @@ def page(setting: Setting) -> Page:
             ),
             Table(
                 title="How much a unit is of one class",
-                columns=("layer", "units", "commonest class of its nine", "by chance"),
+                columns=("layer", "units", "before training", "after", "by chance"),
                 rows=rows,
                 caption="The nine images of all 1,797 that excite a unit most: the share of the class that "
                 "most of them are of, mean over the units. By chance: nine images drawn at random.",
@@ -140,10 +137,21 @@ def page(setting: Setting) -> Page:
             "parameters": sum(p.numel() for p in built.parameters()),
             "moved": [moved[epoch] for epoch in range(EPOCHS + 1)],
             "one_class": shares,
+            "one_class_before": shares_before,
             "one_class_by_chance": by_chance,
         },
         notes=(f"Trained just now: {images.said}; {HOW.replace('up to 0.1', 'up to 0.03')}.",),
     )
+
+
+def one_class(subject: Subject, images: ImageSet) -> dict[str, float]:
+    """By layer: of the nine images that excite a unit most, the share of their commonest class; the mean."""
+    nodes = [subject.blueprint.nodes[subject.blueprint.index[name]] for name in LAYERS]
+    best = strongest(subject, images, nodes, cache=False)
+    return {
+        name: float(np.mean([_commonest(images.targets[row]) for row in best[name].images]))
+        for name in LAYERS
+    }
 
 
 def chance(targets: NDArray[np.int64]) -> float:

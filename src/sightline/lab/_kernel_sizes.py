@@ -147,8 +147,8 @@ def page(setting: Setting) -> Page:
             "Two 3x3 convolutions see the same 5x5 pixels as one of 5x5 with 18 C^2 weights instead of 25 "
             f"C^2: {stack:,} instead of {one:,} of {CHANNELS} channels, {100 * stack / one:.0f} %; and three "
             "see 7x7.",
-            f"With as many channels the stack was right {equal.text} more often than 5x5, with as many "
-            f"parameters {by_parameters.text}, with as many multiply-adds {by_macs.text}: {verdict}.",
+            f"Against 5x5 the stack scores {equal.text} with as many channels, {by_parameters.text} with as "
+            f"many parameters and {by_macs.text} with as many multiply-adds: {verdict}.",
         ),
         parts=(
             _counts(),
@@ -297,8 +297,8 @@ def _linear_parts(linear: tuple[Linear, ...]) -> tuple[Plot, Table]:
                 cell = axes[row, column]
                 cell.grid(visible=False)
                 colours = np.zeros((5, 5, 4))
-                colours[values >= 0, :3] = to_rgb(SERIES[0])
-                colours[values < 0, :3] = to_rgb(SERIES[1])
+                colours[values >= 0, :3] = to_rgb(SERIES[1])
+                colours[values < 0, :3] = to_rgb(SERIES[0])
                 colours[:, :, 3] = np.clip(np.abs(values) / most, 0, 1)
                 for r in range(5):
                     for c in range(5):
@@ -321,7 +321,7 @@ def _linear_parts(linear: tuple[Linear, ...]) -> tuple[Plot, Table]:
             ),
             title="Two 3x3 with no ReLU between",
             caption="Above, a 5x5 kernel; below, the nearest product of two 3x3, by least squares. They have "
-            "18 numbers, and 17 of them free; 25 are wanted. Blue is positive, orange negative.",
+            "18 numbers, and 17 of them free; 25 are wanted. Orange is positive, blue negative.",
         ),
         Table(
             title="What is missed",

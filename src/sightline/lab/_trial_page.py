@@ -112,7 +112,7 @@ def accuracy_table(found: Mapping[str, Outcome], base: str, costs: Mapping[str, 
         title="Accuracy",
         columns=("network", "parameters", "macs", "accuracy", "95 % interval", "in training", f"over {base}"),
         rows=rows,
-        caption=f"After the last epoch, mean over {seeds} seed{'s' * (seeds > 1)} of weights and order; "
+        caption=f"After the last epoch, mean over {_seeds(seeds)} of weights and order; "
         "intervals by Student's t over the seeds, differences seed by seed. An interval with 0 in it has "
         "told nothing.",
     )
@@ -173,8 +173,8 @@ def experiment(entry: str, trials: Sequence[Trial], setting: Setting) -> Experim
         curves = recorded(entry)
         images, test, epochs, seeds = (flag(curves.command, f) for f in ("images", "test", "epochs", "seeds"))
         size = (
-            f"{images:,} of the 50,000 training images of CIFAR-10, seen {epochs} times each, {seeds} seeds, "
-            f"judged on {test:,} of its test images"
+            f"{images:,} of the 50,000 training images of CIFAR-10, seen {epochs} times each, "
+            f"{_seeds(seeds)}, judged on {test:,} of its test images"
         )
         return Experiment(
             rows=curves.rows, size=size, classes=10, notes=(curves.note, f"{HOW[0].upper()}{HOW[1:]}.")
@@ -184,10 +184,14 @@ def experiment(entry: str, trials: Sequence[Trial], setting: Setting) -> Experim
     rows = try_all(trials, images_now, epochs=LIVE_EPOCHS, seeds=seeds_now, progress=setting.progress)
     return Experiment(
         rows=tuple(rows),
-        size=f"{images_now.said}, seen {LIVE_EPOCHS} times each, {LIVE_SEEDS} seeds",
+        size=f"{images_now.said}, seen {LIVE_EPOCHS} times each, {_seeds(LIVE_SEEDS)}",
         classes=len(images_now.classes),
         notes=(f"Trained just now: {HOW}.",),
     )
+
+
+def _seeds(count: int) -> str:
+    return f"{count} seed{'s' * (count > 1)}"
 
 
 def flag(command: str, name: str) -> int:

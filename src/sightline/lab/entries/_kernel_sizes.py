@@ -18,8 +18,8 @@ ENTRY = Entry(
     about="Are two 3x3 convolutions as good as one of 5x5, and what do they cost?",
     see="Both counted, trained in three pairs over a few seeds, and what the pair cannot be without its "
     "ReLU.",
-    seconds=10,
-    live_seconds=240,
+    seconds=7,
+    live_seconds=180,
     takes_data=True,
     commands=(
         "sightline design 32x32x16 conv:16,k5,p2,nobias",

@@ -17,8 +17,8 @@ ENTRY = Entry(
     slides="Strides vs Pooling; VGGNet16",
     about="Should a convolution or a pooling layer halve the maps, and is it the stride or the extra layer?",
     see="Four networks that differ in this alone: as published, what each costs, and a small trial of them.",
-    seconds=6,
-    live_seconds=240,
+    seconds=7,
+    live_seconds=130,
     takes_data=True,
     commands=(
         "sightline design 32x32x3 conv:96,k5,p2 relu pool:3,s2,p1 conv:192,k5,p2 relu pool:3,s2,p1",
@@ -36,7 +36,7 @@ ENTRY = Entry(
         Correction(
             says="Computationally cheap (pooling).",
             fact="The stride is the cheaper one: the convolution before a pooling layer runs at every place, "
-            "and three of four results are thrown away.",
+            "and most of its results are thrown away.",
             evidence="the table of costs: multiply-adds of A and Strided-A",
         ),
         Correction(
