@@ -163,7 +163,7 @@ def _all_steps(slide: Slide) -> str:
     from sightline.lab._drawn import Drawing, Frame
 
     assert slide.kernel is not None
-    drawing, side, gap = Drawing(), 27, 52
+    drawing, side, gap = Drawing(), 28, 58
     output = slide.output()
     rows, columns = slide.size
     for step in slide.steps():
@@ -175,11 +175,11 @@ def _all_steps(slide: Slide) -> str:
         x, bottom = drawing.matrix(
             left, top, slide.source, side=side, shades=shades, frames=[Frame(step.row, step.column, 3, 3)]
         )
-        drawing.words(x + 10, bottom + 21, f"{step.value:g}", size=20, bold=True)
+        drawing.words(x + 16, bottom + 21, f"{step.value:g}", size=20, bold=True)
         products = (
             "+".join(f"{v:g}" for v in step.products.ravel().tolist()) if step.products is not None else ""
         )
-        drawing.words(left, bottom + 20, f"{products} =", size=12, tone="soft")
+        drawing.words(left, bottom + 20, f"{products} =", size=11.5, tone="soft")
     left = 3 * (5 * side + gap) + 6
     drawing.matrix(left, 5 * side + gap + 6, output, side=46, title="convolved feature", shades=output * 0.12)
     return drawing.svg("Nine positions of the window, each with its sum")
