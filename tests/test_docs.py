@@ -107,7 +107,11 @@ def _is_short(arguments: list[str]) -> bool:
     return verb == "summary" and rest[:1] == ["lenet5"]
 
 
-@pytest.mark.parametrize("arguments", [p for p in SHOWN if _is_short(p.values[0])])
+SHORT = {tuple(p.values[0]): p for p in SHOWN if _is_short(p.values[0])}
+"""Those that are run, each once however often it is shown."""
+
+
+@pytest.mark.parametrize("arguments", SHORT.values())
 def test_short_commands_run(arguments: list[str], in_tmp: Path) -> None:
     result = CliRunner().invoke(app, arguments)
     expected = (0, 1) if "--strict" in arguments else (0,)
