@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from sightline.inference import NetworkAt, Side
     from sightline.reference import Design
 
-_BATCH, _WIDE = 32, 680
-"""Images of the training step whose memory is told; pixels of a drawing."""
+_BATCH, _MEASURED, _WIDE = 32, 8, 680
+"""Images of the training step whose memory is told, images of noise to measure with, pixels of a drawing."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -224,7 +224,7 @@ def findings_of(chosen: Chosen, *, measured: bool) -> list[dict[str, Any]]:
         *chosen.inputs,
         name=chosen.name,
         objective="" if there is None else there.model.architecture.objective,
-        **({} if measured else {"batch_size": 0}),
+        batch_size=_MEASURED if measured else 0,
         rebuild=None if there is None else there.rebuild,
     )
     ids = [node.id for node in chosen.record().nodes]

@@ -37,7 +37,6 @@ function build(api, state, mine) {
   const rests = h("section", { class: "rests" });
   const warn = h("div", {});
   let opened = null;
-  let told = null;
 
   const both = (more = {}) => ({ spec: state.spec, image: state.image, classes: state.classes, ...more });
   const keep = () => history.replaceState(null, "", address("image", state.spec, "", { image: state.image, layer: state.layer, unit: state.unit, at: state.at, how: state.how, target: state.target, sanity: state.sanity, classes: state.classes }));
@@ -119,7 +118,6 @@ function build(api, state, mine) {
 
   function showLayer(top = 0) {
     fill(mapsBody, "Running it", api.get(ask("layer", both({ layer: state.layer, top }))), async (found) => {
-      told = found;
       const now = state.unit === "" ? null : Number(state.unit);
       const choose = (chosen, at) => pick(state.layer, chosen, at);
       const all = found.shape[0] > found.units.length ? h("button", { type: "button", onclick: () => showLayer(found.shape[0]) }, `All ${found.shape[0]}`) : null;
@@ -263,7 +261,7 @@ function build(api, state, mine) {
   function drawn(found, how, sanity, job) {
     const check = found.figures.sanity;
     const passed = check ? h("p", { class: `verdict ${check.passes ? "right" : "wrong"}` }, h("b", {}, check.passes ? "It passes: " : "It does not pass: "),
-      check.why ?? `${check.changes_with_weights ? "it changes" : "it hardly changes"} when weights are made random (rank correlation ${check.similarity === null ? "not told" : check.similarity.toFixed(2)}, above 0.5 fails); deletion is ahead of ${check.deletion.beaten} of ${check.deletion.orders} random orders, insertion of ${check.insertion.beaten}.`) : null;
+      check.why ?? `${check.changes_with_weights ? "it changes" : "it hardly changes"} when weights are made random (rank correlation ${check.similarity === null ? "not told" : check.similarity.toFixed(2)}, above 0.5 fails); ${["deletion", "insertion"].map((name) => `${name} is ahead of ${check[name].beaten} of ${check[name].orders} random orders: ${check[name].better ? "better than random" : check[name].cannot_tell ? "it cannot tell" : "no better than random"}`).join("; ")}.`) : null;
     const asked = sanity ? null : h("p", { class: "controls" }, h("button", { type: "button", class: "strong", onclick: () => { state.sanity = "1"; keep(); attribute(true); } }, "Is it true of the network?"),
       h("span", { class: "note" }, `random weights, and the image taken away and put back: about ${seconds(opened.expected[how].sanity)}`));
     return [passed, ...view(found, { notes: 2, wide: 227 }).flat(Infinity).filter(Boolean), h("p", { class: "note" }, `${seconds(job.seconds)} on this machine`), asked].filter(Boolean);
