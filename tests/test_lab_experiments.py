@@ -143,7 +143,14 @@ def test_the_rate_goes_up_and_back_to_nearly_nothing(monkeypatch: pytest.MonkeyP
 
 
 def test_trials_repeat_and_leave_torch_alone() -> None:
-    trials = [Trial(name=name, build=lambda n: nn.Sequential(nn.Flatten(), nn.Linear(4, n))) for name in "ab"]
+    weights = []
+
+    def build(classes: int) -> nn.Module:
+        network = nn.Sequential(nn.Flatten(), nn.Linear(4, classes))
+        weights.append(network[1].weight.detach().clone())
+        return network
+
+    trials = [Trial(name=name, build=build) for name in "ab"]
     told: list[tuple[str, int, int]] = []
     state = torch.random.get_rng_state()
 
@@ -159,6 +166,8 @@ def test_trials_repeat_and_leave_torch_alone() -> None:
         (m, s, e) for s in (0, 1) for m in "ab" for e in (1, 2)
     ]
     assert set(first[0]) == set(COLUMNS)
+    assert torch.equal(weights[0], weights[1]), "of one seed"
+    assert not torch.equal(weights[0], weights[2]), "of another"
     assert first[0]["test_loss"] == first[2]["test_loss"], "the same network and the same order"
     assert first[0]["test_loss"] != first[4]["test_loss"], "another seed"
     assert told[:8][-1] == ("training b", 8, 8)

@@ -148,7 +148,8 @@ def learn(
         order = torch.from_numpy(Draws(seed=seed, epoch=epoch).permutation("order", np.arange(count)))
         network.train()
         loss_sum, right = 0.0, 0
-        for ids in order.split(batch):
+        for first in range(0, count, batch):
+            ids = order[first : first + batch]
             done = (steps + 1) / (total + 1)
             optimizer.param_groups[0]["lr"] = rate * min(done / WARM, (1 - done) / (1 - WARM))
             x, targets = images.train_images[ids], images.train_targets[ids]
@@ -175,10 +176,12 @@ def judge(network: nn.Module, images: Tensor, targets: Tensor) -> tuple[float, f
     """
     network.eval()
     with torch.no_grad():
-        logits = torch.cat(
-            [network(x.contiguous(memory_format=torch.channels_last)) for x in images.split(256)]
-        )
+        logits = torch.cat([network(x.contiguous(memory_format=torch.channels_last)) for x in _parts(images)])
     return float(F.cross_entropy(logits, targets)), float((logits.argmax(1) == targets).float().mean())
+
+
+def _parts(images: Tensor, size: int = 256) -> list[Tensor]:
+    return [images[first : first + size] for first in range(0, len(images), size)]
 
 
 def try_all(
