@@ -1,14 +1,11 @@
-"""Plots as SVG elements that stand in a page and take its colours."""
+"""The plots of a report."""
 
 from __future__ import annotations
 
 import functools
-import io
-import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-import matplotlib.style
 import numpy as np
 from markupsafe import Markup
 from matplotlib.axes import Axes
@@ -19,31 +16,9 @@ from numpy.typing import NDArray
 
 from sightline.base import INK, SERIES
 from sightline.evaluation._scores import wilson_interval
+from sightline.evaluation.report._plot import RIGHT, VARIABLES, WRONG, plot
 from sightline.evaluation.report._recorded import Facts, number
 
-RIGHT, WRONG = SERIES[0], SERIES[1]
-_VARIABLES = {RIGHT: "var(--right)", WRONG: "var(--wrong)", INK: "var(--plot-text)"}
-"""Colours of plots that the page chooses, for light and for dark."""
-_PLOT_STYLE = {
-    "svg.fonttype": "none",
-    "font.size": 9.5,
-    "axes.labelsize": 9.5,
-    "xtick.labelsize": 9,
-    "ytick.labelsize": 9,
-    "axes.edgecolor": INK,
-    "axes.labelcolor": INK,
-    "text.color": INK,
-    "xtick.color": INK,
-    "ytick.color": INK,
-    "grid.color": INK,
-    "grid.alpha": 0.25,
-    "grid.linewidth": 0.6,
-    "axes.grid": True,
-    "axes.axisbelow": True,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "lines.linewidth": 1.8,
-}
 _OF_MEMBERS = (*SERIES[:4], SERIES[6])
 """Colours of runs: not the two that stand for `RIGHT` and `WRONG` in the dark."""
 _CURVE_INCHES, _WIDE_INCHES = (3.15, 2.45), (4.4, 2.9)
@@ -52,40 +27,6 @@ Bins = Sequence[tuple[int, float, float]]
 """Of a reliability diagram: images, mean confidence, accuracy."""
 Line = tuple[str, NDArray[np.float64], NDArray[np.float64], Mapping[str, str], int | None]
 """Of a curve: its name, epochs, values, style, and the epoch that was kept."""
-
-
-def plot(name: str, label: str, inches: tuple[float, float], draw: Callable[[Figure], None]) -> Markup:
-    """A figure as an SVG element to stand in the page.
-
-    Args:
-        name: Unique on the page; begins its ids.
-        label: What it shows, for those who cannot see it.
-        inches: Width and height, which fix how large text is beside it.
-        draw: Draws it.
-    """
-    with matplotlib.style.context(["default", _PLOT_STYLE | {"svg.hashsalt": f"sightline-{name}"}]):
-        figure = Figure(figsize=inches, layout="constrained")
-        draw(figure)
-        out = io.StringIO()
-        nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
-        figure.savefig(out, format="svg", transparent=True, metadata=nothing)
-    return _as_element(out.getvalue(), name, label)
-
-
-def _as_element(svg: str, name: str, label: str) -> Markup:
-    """An SVG file of ours as an element of a page: the page's colours, ids that nothing else has."""
-    box = re.search(r'viewBox="([^"]+)"', svg)
-    assert box is not None
-    body = svg[svg.index(">", box.end()) + 1 :].replace("xlink:href", "href")
-    body = re.sub(r"<metadata>.*?</metadata>|<style.*?</style>|<!--.*?-->", "", body, flags=re.DOTALL)
-    used = set(re.findall(r'(?:url\(|href=")#([\w.-]+)', body))
-    body = re.sub(r' id="([\w.-]+)"', lambda m: f' id="{name}-{m[1]}"' if m[1] in used else "", body)
-    body = re.sub(r'(url\(|href=")#', rf"\1#{name}-", body)
-    for colour, variable in _VARIABLES.items():
-        body = body.replace(f": {colour.lower()}", f": {variable}")
-    return Markup('<svg class="plot" viewBox="{}" role="img" aria-label="{}">').format(
-        box[1], label
-    ) + Markup(body)
 
 
 # -- curves --------------------------------------------------------------------------------------------
@@ -136,7 +77,7 @@ def series_curves(names: Sequence[str], runs: Sequence[Facts]) -> dict[str, Any]
             columns = _columns(run) if run.rows else {}
             if column in columns and np.isfinite(columns[column]).any():
                 colour = _OF_MEMBERS[i] if told_apart else RIGHT
-                style = {"colour": colour, "variable": _VARIABLES.get(colour, colour), "line": "solid"}
+                style = {"colour": colour, "variable": VARIABLES.get(colour, colour), "line": "solid"}
                 lines.append((member, columns["epoch"], columns[column], style, run.kept))
         if lines:
             label = f"{title} of each epoch of {len(lines)} runs"
@@ -156,7 +97,7 @@ def _line_style(label: str, index: int) -> dict[str, str]:
     colour = {"train": WRONG, "validation": RIGHT}.get(label, SERIES[(2 + index) % len(SERIES)])
     return {
         "colour": colour,
-        "variable": _VARIABLES.get(colour, colour),
+        "variable": VARIABLES.get(colour, colour),
         "line": "dashed" if label == "train" else "solid",
     }
 

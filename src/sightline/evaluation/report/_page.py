@@ -11,8 +11,7 @@ import jinja2
 from markupsafe import Markup
 
 from sightline.base import LEVELS, SERIES, duration, write_text
-from sightline.evaluation.report._figures import RIGHT, WRONG
-from sightline.evaluation.report._words import percent
+from sightline.evaluation.report._plot import RIGHT, WRONG
 
 
 def write_page(path: Path, template: str, *, package: str = "", **context: Any) -> None:
@@ -56,10 +55,18 @@ def _environment(package: str) -> jinja2.Environment:
     environment.filters |= {
         "count": "{:,}".format,
         "duration": duration,
-        "percent": lambda x, n=2: Markup('<data value="{}">{}</data>').format(repr(float(x)), percent(x, n)),
-        "percent_text": percent,
+        "percent": lambda x, n=2: Markup('<data value="{}">{}</data>').format(repr(float(x)), _percent(x, n)),
+        "percent_text": _percent,
     }
     return environment
+
+
+def _percent(fraction: float, decimals: int = 2) -> str:
+    from sightline.evaluation.report._words import (
+        percent,  # its room loads PyTorch, which other pages need not
+    )
+
+    return percent(fraction, decimals)
 
 
 def _read(name: str) -> str:
