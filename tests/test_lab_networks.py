@@ -12,7 +12,8 @@ import pytest
 import torch
 
 from lab_pages import made
-from sightline.lab import Listing, Setting, Table, find_entry
+from sightline.lab import Listing, Setting, Table, _networks, find_entry
+from sightline.lab._networks import learned
 from sightline.lab.entries import _alexnet, _keras, _lenet, _revolution
 
 
@@ -402,17 +403,30 @@ def test_without_images_the_smaller_network_is_trained_and_it_is_said() -> None:
 
 
 def test_with_images_ours_are_trained_on_them(three_classes: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    second = _keras.PROGRAMS["second"]
-    monkeypatch.setattr(_keras, "PROGRAMS", {"second": second})
-    monkeypatch.setattr(_keras, "MINUTES", 0.02)
+    """Both, for as long as is said; here the smaller one stands in for both, for an epoch."""
+    asked: list[dict[str, Any]] = []
+
+    def shorter(model: str, data: str, **how: Any) -> Any:
+        asked.append({"model": model, **how})
+        return learned("lecture_cnn_2", data, **how | {"epochs": 1, "minutes": None})
+
+    monkeypatch.setattr(_networks, "learned", shorter)
     told: list[str] = []
-    (one,), where = _keras._training(
-        Setting(data=three_classes, progress=lambda what, done, total: told.append(what))
+    trained, where = _keras._training(
+        Setting(data=three_classes, seed=3, progress=lambda what, done, total: told.append(what))
     )
-    assert (one["classes"], one["train_images"]) == (3, 84)
-    assert one["parameters"] == 1_668_490 - 7 * 1025
-    low, high = one["interval"]
-    assert low <= one["accuracy"] <= high
+    assert [how["model"] for how in asked] == ["lecture_cnn", "lecture_cnn_2"]
+    live_seconds = find_entry("keras").live_seconds
+    assert live_seconds is not None
+    assert 2 * 60 * _keras.MINUTES <= live_seconds <= 300
+    for how, one in zip(asked, trained, strict=True):
+        assert (how["epochs"], how["minutes"]) == (None, _keras.MINUTES)
+        assert (how["seed"], how["img_size"]) == (3, 28)
+        assert one["network"] == how["model"]
+        assert (one["classes"], one["train_images"]) == (3, 84)
+        assert one["parameters"] == 1_668_490 - 7 * 1025
+        low, high = one["interval"]
+        assert low <= one["accuracy"] <= high
     assert where.endswith("shown at 28x28")
     assert "images" in where
     assert set(told) == {"training lecture_cnn_2"}

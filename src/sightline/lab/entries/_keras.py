@@ -253,7 +253,8 @@ ENTRY = Entry(
         "sightline compare lecture_cnn lecture_cnn_2",
         "sightline design 28x28x1 conv:32,k3 relu pool:2 conv:64,k3 relu pool:2 flatten fc:1024 relu fc:10 "
         "--keras",
-        "sightline train digits --model lecture_cnn_2 --epochs 2 --output lecture-cnn-2 --exist-ok",
+        "sightline train digits --model lecture_cnn_2 --img-size 28 --epochs 2 --output lecture-cnn-2 "
+        "--exist-ok",
     ),
     corrections=(
         Correction(
