@@ -16,6 +16,7 @@ from sightline.lab._entry import Plot
 from sightline.zoo import Architecture, PublishedResult
 
 if TYPE_CHECKING:
+    from sightline.data import Part
     from sightline.evaluation import Evaluation
 
 WEIGHTED = ("conv2d", "linear")
@@ -112,7 +113,7 @@ def learned(
             Told(),
         )  # fmt: skip
         position = fit(setup.job)
-        part = "test" if len(setup.split.indices("test")) else "val"
+        part: Part = "test" if len(setup.split.indices("test")) else "val"
         predictor = load_predictor(resolve(str(setup.job.run.best)), setup.job.plan)
         evaluation = judge(
             predictor, setup.images, setup.split.indices(part), part, source=setup.job.source

@@ -120,7 +120,8 @@ def _table_plot(table: Sequence[Sequence[int]]) -> Plot:
     def drawn(figure: Figure) -> None:
         axes = figure.add_subplot()
         places = [(column, row) for column, maps in enumerate(table) for row in maps]
-        axes.scatter(*zip(*places, strict=True), marker="s", s=190, color=RIGHT, linewidths=0)
+        x, y = zip(*places, strict=True)
+        axes.scatter(x, y, marker="s", s=190, color=RIGHT, linewidths=0)
         axes.set_xticks(range(len(table)))
         axes.set_yticks(range(6))
         axes.set(xlim=(-0.6, len(table) - 0.4), ylim=(5.6, -0.6), xlabel="map of C3", ylabel="map of S2")
