@@ -18,7 +18,7 @@ ENTRY = Entry(
     about="Why do plain networks get worse as they get deeper, and what do shortcuts change?",
     see="The scale of signal and gradient in each of 56 layers, plain and residual, and how far both learn.",
     seconds=9,
-    live_seconds=240,
+    live_seconds=200,
     commands=(
         "sightline compare plain56 resnet56",
         "sightline check plain56",
