@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from sightline.lab._networks import Learned
 
-EPOCHS = 4
+EPOCHS = 3
 PUBLISHED_CONNECTIONS = 340_908
 """The paper's section II.B."""
 
@@ -275,7 +275,7 @@ ENTRY = Entry(
     slides="LeNet-5; Key idea: learn hierarchy of features directly from the data",
     about="What were the first convolutional network's layers, and what do its 60,000 parameters do?",
     see="Every parameter and connection counted, C3's connections drawn, and the network trained.",
-    seconds=9,
+    seconds=10,
     commands=(
         "sightline summary lenet5_1998 --arithmetic",
         "sightline draw lenet5 -o lenet5.svg",
