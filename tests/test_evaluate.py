@@ -146,6 +146,18 @@ def test_its_own_set_is_known_again_where_it_was_moved_to(run: Path, three_class
         evaluate(str(run))
 
 
+def test_a_file_that_training_left_out_does_not_stop_the_run_from_being_judged(
+    three_classes: Path, in_tmp: Path
+) -> None:
+    (three_classes / "one" / "broken.png").write_bytes(b"not an image")
+    run = make_run(three_classes, in_tmp / "run")
+    assert names(evaluate(str(run))) == rows_of(run, "test")
+    recorded = rows_of(run, "test")[0]
+    (three_classes / recorded).write_bytes(b"no longer an image")
+    with pytest.raises(DataError, match=r"1 of 120 files|cannot be read|unreadable"):
+        evaluate(str(run))
+
+
 def test_what_is_gone_of_its_own_set_is_counted(run: Path, three_classes: Path) -> None:
     first, *others = rows_of(run, "test")
     (three_classes / first).unlink()

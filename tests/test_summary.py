@@ -304,11 +304,12 @@ def test_bad_input_is_one_line(arguments: list[str], words: str, net_file: Path)
     assert words in done.stderr
 
 
-def test_a_summary_does_not_import_a_compiler() -> None:
-    """Their import takes longer than all the rest; every operation of a residual network has a shortcut."""
+@pytest.mark.parametrize("name", ["resnet18", "lenet5", "vgg11"])
+def test_a_summary_does_not_import_a_compiler(name: str) -> None:
+    """Their import takes longer than all the rest; every operation of these networks has a shortcut."""
     code = (
         "import sys\nfrom sightline.cli import app\n"
-        "try: app(['summary', 'resnet18'])\nexcept SystemExit: pass\n"
+        f"try: app(['summary', '{name}'])\nexcept SystemExit: pass\n"
         "print([m for m in ('sympy', 'torch._dynamo', 'pydantic_core', 'sklearn') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

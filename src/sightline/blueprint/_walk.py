@@ -8,8 +8,10 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from sightline.base import ArgumentError
+from sightline.blueprint._shortcuts import run
 
 
 def run_once(
@@ -43,9 +45,12 @@ def run_once(
 
     parameter = next(iter(network.parameters()), None)
     device = parameter.device if parameter is not None else None
-    with in_mode(network, training=training), _watching(network, enter, leave), torch.no_grad():
+    on_meta = device is not None and device.type == "meta"
+    short = _Short() if on_meta else contextlib.nullcontext()  # type: ignore[no-untyped-call]
+    make = torch.empty if on_meta else torch.zeros  # on `meta` zeros come from a slow kernel, and are none
+    with in_mode(network, training=training), _watching(network, enter, leave), torch.no_grad(), short:
         try:
-            return network(torch.zeros(batch, *input_shape, device=device))
+            return network(make(batch, *input_shape, device=device))
         except Exception as error:  # the network may be a user's, and fail in any way
             layer = "its forward"
             if inside:
@@ -56,6 +61,17 @@ def run_once(
             raise ArgumentError(
                 f"{what} cannot take an input of {size}{_by_x(input_shape)}: {layer} failed: {reason}"
             ) from error
+
+
+class _Short(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """On `meta`, shapes without PyTorch's own kernels where those are slow to load."""
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return False  # PyTorch's compiler would be imported to be told to look away: seconds
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        return run(func, args, kwargs or {})
 
 
 def output_shape(network: nn.Module, input_shape: tuple[int, ...], what: str) -> tuple[int, ...]:

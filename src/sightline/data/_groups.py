@@ -39,17 +39,17 @@ def group_images(images: ImageSet, pattern: str | None) -> ImageSet:
             raise DataError(f"--group-by {pattern}: the column of {images.source} is empty")
         columns = f"; nor is it one of the columns {', '.join(images.columns)}" if images.columns else ""
         raise DataError(
-            f"--group-by {pattern!r} matches no image of {images.source}, e.g. {images.names[0]}{columns}"
+            f"--group-by '{pattern}' matches no image of {images.source}, e.g. {images.names[0]}{columns}"
         )
     groups = tuple(
         f"image {name}" if group is None else f"group {group}"
         for name, group in zip(images.names, found, strict=True)
     )
     if len(set(groups)) == 1:
-        raise DataError(f"--group-by {pattern!r} puts all images of {images.source} into one group")
+        raise DataError(f"--group-by '{pattern}' puts all images of {images.source} into one group")
     findings = images.findings
     if lone:
-        what = f"{len(lone)} of {len(images)} images do not match --group-by {pattern!r}"
+        what = f"{len(lone)} of {len(images)} images do not match --group-by '{pattern}'"
         why, do = "each is taken as a group of its own", "widen the pattern"
         if pattern in images.columns:
             what, do = f"{len(lone)} of {len(images)} images have no {pattern}", "fill the column"
@@ -62,6 +62,6 @@ def _matched(names: Strings, pattern: str) -> list[str | None]:
     try:
         expression = re.compile(pattern)
     except re.error as error:
-        raise ArgumentError(f"--group-by {pattern!r} is no regular expression: {error}") from error
+        raise ArgumentError(f"--group-by '{pattern}' is no regular expression: {error}") from error
     matches = map(expression.search, names)
     return [None if m is None else "/".join(g or "" for g in m.groups()) or m[0] for m in matches]

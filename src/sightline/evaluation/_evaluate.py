@@ -269,9 +269,18 @@ def _images_of(run: RunFolder, allow_unreadable: bool, pages: str, progress: Pro
     location = str(recorded.get("location", recorded["source"]))
     if location not in EMBEDDED and not Path(location).exists():
         raise DataError(f"the images of {run.path} are no longer at {location}; give DATA")
-    images = open_images(
-        location, training=False, allow_unreadable=allow_unreadable, pages=pages, progress=progress
-    )
+
+    def opened(allow: bool) -> ImageSet:
+        return open_images(location, training=False, allow_unreadable=allow, pages=pages, progress=progress)
+
+    try:
+        images = opened(allow_unreadable)
+    except DataError:
+        if allow_unreadable or not run.split.exists():
+            raise
+        images = opened(allow=True)
+        if not recorded_split(run.split).keys() <= set(images.names):
+            raise  # what cannot be read was part of the run; else training left it out, too, and said so
     return dataclasses.replace(images, source=str(recorded["source"]))
 
 

@@ -121,7 +121,8 @@ class _Uninitialised(TorchFunctionMode):
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
-        name = getattr(func, "__name__", "")
-        if name in _FILLING and args and args[0].is_meta:
-            return args[0]
-        return func(*args, **(kwargs or {}))
+        kwargs = kwargs or {}
+        filled = args[0] if args else kwargs.get("tensor")  # as functions of `torch.nn.init` hand it on
+        if getattr(func, "__name__", "") in _FILLING and filled is not None and filled.is_meta:
+            return filled
+        return func(*args, **kwargs)

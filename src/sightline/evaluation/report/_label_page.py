@@ -130,8 +130,7 @@ def _command(images: ImageSet, corrections: Path | None) -> str | None:
     if corrections is None or images.root is None:
         return None
     pages = f" --pages {shlex.quote(images.pages)}" if images.pages else ""
-    by_column = images.grouped_by is not None and images.grouped_by in images.columns
-    group_by = f" --group-by {shlex.quote(images.grouped_by or '')}" if by_column else ""
+    group_by = f" --group-by {shlex.quote(images.grouped_by)}" if images.grouped_by else ""
     return f"sightline train {shlex.quote(shown(str(corrections)))}{pages}{group_by}"
 
 
