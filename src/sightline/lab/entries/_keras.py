@@ -210,8 +210,8 @@ def _run(setting: Setting) -> Page:
             f"Without --data PATH and without --live only lecture_cnn_2 is trained, for {EPOCHS} epochs of "
             f"1,259 digits. With either, both are, for up to {MINUTES:g} minutes each."
         )
-    last = trained[-1]
-    best = f"{last['network']} is right for {last['text']} of {last['test_images']} images of {where}"
+    right = ", ".join(f"{one['network']} is right for {one['text']}" for one in trained)
+    best = f"{right} of {trained[-1]['test_images']} images of {where}"
     return Page(
         sentences=(
             f"As printed, the second program stops at its first layer ({failure.partition(':')[0]}) and the "
