@@ -182,24 +182,23 @@ def rows_of(**accuracies: list[float]) -> list[dict[str, str]]:
 
 
 def test_outcomes_and_differences_by_hand() -> None:
-    """0.02, 0.03, 0.04 have mean 0.03, deviation 0.01; t of 2 degrees is 4.3027: 0.03 +- 0.02484."""
-    found = _trial_page.outcomes(
-        rows_of(base=[0.5, 0.6, 0.7], more=[0.52, 0.63, 0.74], other=[0.7, 0.6, 0.5])
-    )
-    assert found["base"].mean == pytest.approx(0.6)
-    more = _trial_page.difference(found["more"], found["base"])
-    assert more.interval == pytest.approx((0.03 - 0.024842, 0.03 + 0.024842), abs=1e-5)
+    """Squares about the means 0.02, 0.02, 0.0002 over 6 degrees: deviation 0.0818535; t is 2.446912."""
+    found = _trial_page.outcomes(rows_of(base=[0.5, 0.6, 0.7], more=[0.7, 0.8, 0.9], other=[0.99, 1.0, 1.01]))
+    assert found.by_name["base"].mean == pytest.approx(0.6)
+    assert found.error == pytest.approx(2.446912 * 0.0818535 / math.sqrt(3), rel=1e-5)
+    more = found.over("more", "base")
+    half = math.sqrt(2) * 2.446912 * 0.0818535 / math.sqrt(3)
+    assert more.interval == pytest.approx((0.2 - half, 0.2 + half), rel=1e-5)
     assert more.told
-    assert more.text == "+3.0 points (+0.5 to +5.5)"
-    assert not _trial_page.difference(found["other"], found["base"]).told
-    table = _trial_page.accuracy_table(found, "base", dict.fromkeys(found, (1, 2)))
-    assert table.rows[1][:4] == ("more", 1, 2, "63.0 %")
+    assert more.text == "+20.0 points (+3.6 to +36.4)"
+    assert not found.over("base", "base").told
+    table = _trial_page.accuracy_table(found, "base", dict.fromkeys(found.by_name, (1, 2)))
+    assert table.rows[1][:4] == ("more", 1, 2, "80.0 +- 11.6 %")
     assert table.rows[0][-1] == ""
 
 
 def test_one_seed_has_no_interval() -> None:
-    found = _trial_page.outcomes(rows_of(base=[0.5], more=[0.7]))
-    one = _trial_page.difference(found["more"], found["base"])
+    one = _trial_page.outcomes(rows_of(base=[0.5], more=[0.7])).over("more", "base")
     assert (one.interval, one.told, one.text) == (None, False, "+20.0 points")
 
 
@@ -256,7 +255,7 @@ def page_of(entry: Any, folder: Path, **setting: Any) -> Page:
 
 
 def small_live(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in (("IMAGES", 48), ("TEST", 24), ("EPOCHS", 1), ("SEEDS", 2)):
+    for name, value in (("IMAGES", 24), ("TEST", 12), ("EPOCHS", 1), ("SEEDS", 2)):
         monkeypatch.setattr(_trial_page, f"LIVE_{name}", value)
 
 
@@ -459,8 +458,8 @@ def test_depth_live(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_features_while_they_learn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_features, "EPOCHS", 1)
-    monkeypatch.setattr(_features, "SHOWN", (0, 1))
+    monkeypatch.setattr(_features, "EPOCHS", 2)
+    monkeypatch.setattr(_features, "SHOWN", (0, 2))
     page = page_of(FEATURES, tmp_path)
     numbers = page.numbers
     assert numbers["parameters"] == 8 * 26 + 16 * 73 + 24 * 145 + 10 * 385

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from sightline.base import Draws
 
 Matrix = NDArray[np.float64]
-_STARTS = 16
+_STARTS = 12
 _ROUNDS = 200
 _SMALL = 1e-12
 """Of the target's square: where a search ends."""

@@ -17,9 +17,9 @@ from sightline.lab._entry import Cell, Page, Plot, Setting, Table
 from sightline.lab._factors import Factored, Matrix, factored
 from sightline.lab._trial_page import (
     Experiment,
+    Outcomes,
     accuracy_table,
     curves_plot,
-    difference,
     experiment,
     outcomes,
     percent,
@@ -33,7 +33,7 @@ HIDDEN = 64
 SIDE = 32
 _MAPS = 4
 """Side of the maps that the fully connected layers see."""
-_RANDOM = 4
+_RANDOM = 3
 """Random 5x5 kernels that are factored."""
 
 
@@ -131,7 +131,7 @@ def page(setting: Setting) -> Page:
     linear = linear_case()
     tried = experiment("kernel-sizes", trials(), setting)
     found = outcomes(tried.rows)
-    equal, by_parameters, by_macs, no_relu = (difference(found[name], found["5x5"]) for name, *_ in ROWS[1:])
+    equal, by_parameters, by_macs, no_relu = (found.over(name, "5x5") for name, *_ in ROWS[1:])
     one, two = (convolution_parameters(CHANNELS, CHANNELS, (k, k), bias=False).value for k in (5, 3))
     stack = 2 * two
     told = [d for d in (equal, by_parameters, by_macs) if d.told]
@@ -167,8 +167,8 @@ def page(setting: Setting) -> Page:
             "field_three": _field(3),
             "channels_equal_parameters": matched()[0],
             "channels_equal_macs": matched()[1],
-            "accuracy": {name: one.mean for name, one in found.items()},
-            "seeds": len(found["5x5"].accuracies),
+            "accuracy": {name: one.mean for name, one in found.by_name.items()},
+            "seeds": found.seeds,
             "over_5x5_equal_channels": equal.mean,
             "over_5x5_equal_parameters": by_parameters.mean,
             "over_5x5_equal_macs": by_macs.mean,
@@ -176,14 +176,14 @@ def page(setting: Setting) -> Page:
             "told_apart": len(told),
             "missed": {one.name: {"one": one.one.missed, "two": one.two.missed} for one in linear},
         },
-        notes=(*_notes(tried), *tried.notes),
+        notes=(*_notes(tried, found), *tried.notes),
     )
 
 
-def _notes(tried: Experiment) -> tuple[str, ...]:
+def _notes(tried: Experiment, found: Outcomes) -> tuple[str, ...]:
     return (
-        f"A small experiment: {tried.size}. It cannot show differences of a point or less, nor what wide and "
-        "deep networks do when they are trained to the end.",
+        f"A small experiment: {tried.size}. {found.blind}, nor what wide and deep networks do when they are "
+        "trained to the end.",
         "Every network: a 3x3 stem, pooling, a block, pooling, a block, pooling, two fully connected layers; "
         "a block is one 5x5 convolution or two of 3x3, each with batch norm and ReLU. The fully connected "
         "layers hold parameters but hardly any multiply-adds, which is why equal parameters and equal "
@@ -327,7 +327,7 @@ def _linear_parts(linear: tuple[Linear, ...]) -> tuple[Plot, Table]:
             title="What is missed",
             columns=("5x5 kernel", "one channel between", "two channels between"),
             rows=rows,
-            caption="Share of the kernel's square sum that the best of 16 searches leaves. Any kernel that "
+            caption="Share of the kernel's square sum that the best of 12 searches leaves. Any kernel that "
             "is a column times a row factors, as the Gaussian does. With two channels between, any single "
             "5x5 kernel can be made: the limit of a layer is that 18 C^2 numbers are fewer than 25 C^2.",
         ),

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
+import math
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -11,7 +13,6 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from sightline.base import INK, SERIES, ArgumentError, DataError
-from sightline.evaluation import mean_interval
 from sightline.evaluation.report import plot
 from sightline.lab._curves import recorded
 from sightline.lab._entry import Cell, Plot, Setting, Table
@@ -38,24 +39,64 @@ class Outcome:
         """Over the seeds."""
         return float(np.mean(self.accuracies))
 
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Outcomes:
+    """What all networks of an experiment came to."""
+
+    by_name: Mapping[str, Outcome]
+    """In the order of the rows."""
+
+    @functools.cached_property
+    def seeds(self) -> int:
+        """Of each network."""
+        return min(len(one.accuracies) for one in self.by_name.values())
+
+    @functools.cached_property
+    def error(self) -> float | None:
+        """Half the 95 % interval of one network's mean; None of a single seed.
+
+        The seeds' spread is pooled over the networks, for three of one network estimate it badly: Student's t
+        with (seeds - 1) degrees of freedom a network.
+        """
+        from scipy.special import stdtrit
+
+        degrees = sum(len(one.accuracies) - 1 for one in self.by_name.values())
+        if not degrees:
+            return None
+        squares = sum(
+            float(((np.array(one.accuracies) - one.mean) ** 2).sum()) for one in self.by_name.values()
+        )
+        return float(stdtrit(degrees, 0.975) * math.sqrt(squares / degrees / self.seeds))
+
     @property
-    def interval(self) -> tuple[float, float] | None:
-        """95 %, by Student's t over the seeds; None of a single one."""
-        return mean_interval(self.accuracies)[1] if len(self.accuracies) > 1 else None
+    def blind(self) -> str:
+        """What the experiment cannot tell, in words."""
+        if self.error is None:
+            return "With one seed it can tell no difference"
+        return f"It cannot tell differences below {100 * math.sqrt(2) * self.error:.1f} points"
+
+    def over(self, name: str, base: str) -> Difference:
+        """How much more often a network was right than another; independent of it, with the same spread."""
+        mean = self.by_name[name].mean - self.by_name[base].mean
+        half = None if self.error is None else math.sqrt(2) * self.error
+        return Difference(mean=mean, interval=None if half is None else (mean - half, mean + half))
 
 
-def outcomes(rows: Sequence[AnyRow]) -> dict[str, Outcome]:
-    """By the name of the network, in the order of the rows."""
+def outcomes(rows: Sequence[AnyRow]) -> Outcomes:
+    """By the name of the network."""
     last: dict[str, dict[int, AnyRow]] = {}
     for row in rows:
         last.setdefault(str(row["model"]), {})[int(row["seed"])] = row
-    return {
-        name: Outcome(
-            accuracies=tuple(float(row["test_accuracy"]) for row in by_seed.values()),
-            train_accuracies=tuple(float(row["train_accuracy"]) for row in by_seed.values()),
-        )
-        for name, by_seed in last.items()
-    }
+    return Outcomes(
+        by_name={
+            name: Outcome(
+                accuracies=tuple(float(row["test_accuracy"]) for row in by_seed.values()),
+                train_accuracies=tuple(float(row["train_accuracy"]) for row in by_seed.values()),
+            )
+            for name, by_seed in last.items()
+        }
+    )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -79,42 +120,32 @@ class Difference:
         return f"{points} ({100 * self.interval[0]:+.1f} to {100 * self.interval[1]:+.1f})"
 
 
-def difference(one: Outcome, other: Outcome) -> Difference:
-    """Of one over another, seed by seed."""
-    by_seed = [a - b for a, b in zip(one.accuracies, other.accuracies, strict=True)]
-    if len(by_seed) < 2:
-        return Difference(mean=by_seed[0], interval=None)
-    mean, interval = mean_interval(by_seed)
-    return Difference(mean=mean, interval=interval)
-
-
 def percent(share: float) -> str:
     """A share with one digit."""
     return f"{100 * share:.1f} %"
 
 
-def accuracy_table(found: Mapping[str, Outcome], base: str, costs: Mapping[str, tuple[int, int]]) -> Table:
+def accuracy_table(found: Outcomes, base: str, costs: Mapping[str, tuple[int, int]]) -> Table:
     """A row a network: cost, accuracy with its interval, and against the base.
 
     Args:
-        found: By name.
+        found: Of all.
         base: What the others are compared with.
         costs: Parameters and multiply-adds, by name.
     """
     rows: list[tuple[Cell, ...]] = []
-    for name, one in found.items():
-        low_high = "" if one.interval is None else " to ".join(f"{100 * x:.1f}" for x in one.interval)
-        against = "" if name == base else difference(one, found[base]).text
+    for name, one in found.by_name.items():
+        half = "" if found.error is None else f" +- {100 * found.error:.1f}"
+        against = "" if name == base else found.over(name, base).text
         train = percent(float(np.mean(one.train_accuracies)))
-        rows.append((name, *costs[name], percent(one.mean), low_high, train, against))
-    seeds = len(found[base].accuracies)
+        rows.append((name, *costs[name], f"{100 * one.mean:.1f}{half} %", train, against))
     return Table(
         title="Accuracy",
-        columns=("network", "parameters", "macs", "accuracy", "95 % interval", "in training", f"over {base}"),
+        columns=("network", "parameters", "macs", "accuracy", "in training", f"over {base}"),
         rows=rows,
-        caption=f"After the last epoch, mean over {_seeds(seeds)} of weights and order; "
-        "intervals by Student's t over the seeds, differences seed by seed. An interval with 0 in it has "
-        "told nothing.",
+        caption=f"After the last epoch, mean over {_seeds(found.seeds)} of weights and order. 95 % intervals "
+        "by Student's t, of a spread that is pooled over the networks. All are judged on the same images, "
+        "and what other images would change is not in them. An interval with 0 in it has told nothing.",
     )
 
 
@@ -132,7 +163,7 @@ def curves_plot(rows: Sequence[AnyRow], name: str, title: str) -> Plot:
         axes.set(xlabel="epoch", ylabel="accuracy, %")
         axes.legend(frameon=False, labelcolor=INK, loc="lower right")
 
-    last = ", ".join(f"{m} {percent(o.mean)}" for m, o in outcomes(rows).items())
+    last = ", ".join(f"{m} {percent(o.mean)}" for m, o in outcomes(rows).by_name.items())
     return Plot(
         svg=plot(name, f"Accuracy by epoch; at the end {last}", (7.2, 4.2), draw),
         title=title,
