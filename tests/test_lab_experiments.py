@@ -236,7 +236,7 @@ def test_a_product_factors_and_a_ring_does_not() -> None:
     ring = np.zeros((5, 5))
     ring[0, 1:4] = ring[4, 1:4] = ring[1:4, 0] = ring[1:4, 4] = 1
     left = factored(ring)
-    assert left.missed > 0.02
+    assert left.missed == pytest.approx(0.02603, abs=1e-4), "the best of a thousand searches"
     assert left.missed == pytest.approx(((left.product - ring) ** 2).sum() / (ring**2).sum())
     assert factored(ring, between=2).missed < 1e-8
 

@@ -14,7 +14,7 @@ from torch import nn
 from sightline.base import INK, SERIES, Draws
 from sightline.evaluation.report import plot
 from sightline.lab._entry import Cell, Page, Plot, Setting, Table
-from sightline.lab._factors import Factored, Matrix, factored
+from sightline.lab._factors import STARTS, Factored, Matrix, factored
 from sightline.lab._trial_page import (
     Experiment,
     Outcomes,
@@ -327,9 +327,10 @@ def _linear_parts(linear: tuple[Linear, ...]) -> tuple[Plot, Table]:
             title="What is missed",
             columns=("5x5 kernel", "one channel between", "two channels between"),
             rows=rows,
-            caption="Share of the kernel's square sum that the best of 12 searches leaves. Any kernel that "
-            "is a column times a row factors, as the Gaussian does. With two channels between, any single "
-            "5x5 kernel can be made: the limit of a layer is that 18 C^2 numbers are fewer than 25 C^2.",
+            caption=f"Share of the kernel's square sum that the best of {STARTS} searches leaves. Any kernel "
+            "that is a column times a row factors, as the Gaussian does. With two channels between, any "
+            "single 5x5 kernel can be made: the limit of a layer is that 18 C^2 numbers are fewer than 25 "
+            "C^2.",
         ),
     )
 

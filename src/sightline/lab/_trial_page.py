@@ -22,6 +22,8 @@ LIVE_EPOCHS = 8
 LIVE_SEEDS = 3
 LIVE_IMAGES, LIVE_TEST = 2_000, 1_000
 """At most so many of the user's images."""
+_COLOURS = (*SERIES[:4], SERIES[6])
+"""Not the two that stand for the first ones in the dark."""
 _LINES = ("solid", (0, (5, 2)), (0, (1, 1.2)), (0, (5, 2, 1, 2)), (0, (8, 3)))
 AnyRow = Row | Mapping[str, str]
 
@@ -158,8 +160,8 @@ def curves_plot(rows: Sequence[AnyRow], name: str, title: str) -> Plot:
         for k, model in enumerate(models):
             x, each = _by_seed(rows, model)
             for one in each:
-                axes.plot(x, 100 * one, color=SERIES[k], linewidth=0.6, alpha=0.45)
-            axes.plot(x, 100 * each.mean(axis=0), color=SERIES[k], linestyle=_LINES[k], label=model)
+                axes.plot(x, 100 * one, color=_COLOURS[k], linewidth=0.6, alpha=0.45)
+            axes.plot(x, 100 * each.mean(axis=0), color=_COLOURS[k], linestyle=_LINES[k], label=model)
         axes.set(xlabel="epoch", ylabel="accuracy, %")
         axes.legend(frameon=False, labelcolor=INK, loc="lower right")
 
