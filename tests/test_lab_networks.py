@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import torch
+import yaml
 
 from lab_pages import made
 from sightline.lab import Listing, Setting, Table, _networks, find_entry
@@ -430,6 +431,14 @@ def test_with_images_ours_are_trained_on_them(three_classes: Path, monkeypatch: 
     assert where.endswith("shown at 28x28")
     assert "images" in where
     assert set(told) == {"training lecture_cnn_2"}
+
+
+def test_the_recipe_of_a_short_time_is_that_of_few_epochs(three_classes: Path) -> None:
+    """As many as fit, and not a long recipe cut short: so short a one shifts no images."""
+    with learned("mlp", str(three_classes), seed=0, progress=lambda *_: None, minutes=1e-3) as one:
+        recipe = yaml.safe_load((one.run / "args.yaml").read_text())["recipe"]
+    assert one.epochs == recipe["phases"][0]["epochs"] == 1
+    assert recipe["augmentation"]["crop"] == 0
 
 
 def test_a_network_that_had_no_time_to_learn_is_said_to_guess(monkeypatch: pytest.MonkeyPatch) -> None:

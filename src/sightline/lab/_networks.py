@@ -87,7 +87,7 @@ def learned(
         seed: Of everything random in training.
         progress: Told how many epochs are done.
         epochs: How often it sees each image.
-        minutes: Instead: how long it may take.
+        minutes: Instead: how long it may take; an epoch it has in any case.
         img_size: Side of the square it is given; its own where None.
 
     Raises:
@@ -104,14 +104,14 @@ def learned(
             progress(f"training {model}", len(rows), total)
 
     with tempfile.TemporaryDirectory(prefix="sightline-") as folder:
-        setup = set_up(
-            Options(
-                data=data, model=model, epochs=epochs, minutes=minutes, precision="fp32", seed=seed,
-                img_size=img_size,
-                output=Path(folder) / model,
-            ),
-            Told(),
+        options = Options(
+            data=data, model=model, epochs=epochs, minutes=minutes, precision="fp32", seed=seed,
+            img_size=img_size, output=Path(folder) / model, exist_ok=True,
         )  # fmt: skip
+        setup = set_up(options, Told())
+        if minutes is not None:  # the recipe of few epochs is another than a long one cut short
+            options = dataclasses.replace(options, minutes=None, epochs=setup.job.recipe.epochs)
+            setup = set_up(options, Told())
         position = fit(setup.job)
         part: Part = "test" if len(setup.split.indices("test")) else "val"
         predictor = load_predictor(resolve(str(setup.job.run.best)), setup.job.plan)
