@@ -370,7 +370,7 @@ def test_groups_that_our_split_divides_are_warned_of(tmp_path: Path) -> None:
     (line,) = before(tmp_path / "set", test=3)
     assert line.startswith("warning: ")
     assert "are in two parts or more" in line
-    assert line.endswith("_\\-. ])'")
+    assert line.endswith(r"--group-by '(patient_\d+)'")
 
 
 def test_warnings_before_training_are_few_and_say_where_the_rest_is(deep: Path) -> None:

@@ -270,17 +270,19 @@ def _images_of(run: RunFolder, allow_unreadable: bool, pages: str, progress: Pro
     if location not in EMBEDDED and not Path(location).exists():
         raise DataError(f"the images of {run.path} are no longer at {location}; give DATA")
 
-    def opened(allow: bool) -> ImageSet:
-        return open_images(location, training=False, allow_unreadable=allow, pages=pages, progress=progress)
+    def opened(training: bool) -> ImageSet:
+        return open_images(
+            location, training=training, allow_unreadable=allow_unreadable, pages=pages, progress=progress
+        )
 
     try:
-        images = opened(allow_unreadable)
+        images = opened(training=False)
     except DataError:
-        if allow_unreadable or not run.split.exists():
+        if not run.split.exists():
             raise
-        images = opened(allow=True)
+        images = opened(training=True)  # the few unreadable files that a training may leave out
         if not recorded_split(run.split).keys() <= set(images.names):
-            raise  # what cannot be read was part of the run; else training left it out, too, and said so
+            raise  # this one was no such file when the run began
     return dataclasses.replace(images, source=str(recorded["source"]))
 
 
