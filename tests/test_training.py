@@ -265,6 +265,9 @@ FLAGS = {
     "compare": "--input --measure --layers --batch-size -b --json",
     "draw": "--output -o --style --input --depth --unfold",
     "fetch": "--list --for --to --json",
+    "lab": "--live --data --seed --output -o --json",
+    "exercise": "-n --seed --gift --output -o --json",
+    "studio": "--port --no-browser --device",
     "view": "--layer --unit --at --target --top --steps --size --temperature --against --seed --sanity "
     "--classes --input --device --output -o --json",
 }
