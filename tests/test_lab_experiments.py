@@ -408,6 +408,12 @@ plain56,1,10,2.2,0.125,2.2,0.16,0.1,8,5000
 
 def test_recorded_depth_is_read() -> None:
     learned = _depth_page.read_depth(read_curves(DEPTH_CSV, "depth.csv"))
+    assert learned.batch == 128, "the paper's, where the file does not say"
+    with_batch = "\n".join(
+        line if line.startswith("#") else f"{line},{'batch' if line.startswith('model') else 32}"
+        for line in DEPTH_CSV.strip().splitlines()
+    )
+    assert _depth_page.read_depth(read_curves(with_batch, "depth.csv")).batch == 32
     assert learned.errors["resnet20"] == [(10, 0.5, 0.55), (20, 0.25, 0.5)]
     assert learned.last("plain56")[:2] == (10, 0.875)
     with pytest.raises(DataError, match="no column 'val_accuracy'"):
@@ -458,8 +464,8 @@ def test_depth_live(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_features_while_they_learn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_features, "EPOCHS", 2)
-    monkeypatch.setattr(_features, "SHOWN", (0, 2))
+    monkeypatch.setattr(_features, "EPOCHS", 4)
+    monkeypatch.setattr(_features, "SHOWN", (0, 4))
     page = page_of(FEATURES, tmp_path)
     numbers = page.numbers
     assert numbers["parameters"] == 8 * 26 + 16 * 73 + 24 * 145 + 10 * 385

@@ -43,6 +43,8 @@ class Learned:
     errors: Mapping[str, Sequence[tuple[int, float, float]]]
     """By network, epoch by epoch: steps, training error, error on held-out images."""
     note: str
+    batch: int = PAPER_BATCH
+    """Images a step."""
 
     def last(self, name: str) -> tuple[int, float, float]:
         """At the end."""
@@ -50,7 +52,7 @@ class Learned:
 
 
 def read_depth(curves: Curves) -> Learned:
-    """Recorded runs: columns model, steps, train_accuracy, val_accuracy of each epoch.
+    """Recorded runs: columns model, steps, train_accuracy, val_accuracy, maybe batch of each epoch.
 
     Raises:
         DataError: if a column is missing.
@@ -62,7 +64,8 @@ def read_depth(curves: Curves) -> Learned:
             errors.setdefault(row["model"], []).append(one)
     except KeyError as error:
         raise DataError(f"recorded curves of depth have no column {error}") from error
-    return Learned(errors=errors, note=curves.note)
+    batch = int(curves.rows[0].get("batch", PAPER_BATCH))
+    return Learned(errors=errors, note=curves.note, batch=batch)
 
 
 def live(setting: Setting) -> Learned:
@@ -81,7 +84,9 @@ def live(setting: Setting) -> Learned:
         one = int(row["steps"]), 1 - float(row["train_accuracy"]), 1 - float(row["test_accuracy"])
         errors.setdefault(str(row["model"]), []).append(one)
     return Learned(
-        errors=errors, note=f"Trained just now: {images.said}, in batches of {LIVE_BATCH}, one seed."
+        errors=errors,
+        note=f"Trained just now: {images.said}, in batches of {LIVE_BATCH}, one seed.",
+        batch=LIVE_BATCH,
     )
 
 
@@ -101,7 +106,6 @@ def page(setting: Setting) -> Page:
         f"{d} layers in {learned.last(f'plain{d}')[0]:,} steps"
         for d in gaps
     )
-    batch = LIVE_BATCH if setting.live else PAPER_BATCH
     longest = max(rows[-1][0] for rows in learned.errors.values())
     return Page(
         sentences=(
@@ -139,8 +143,9 @@ def page(setting: Setting) -> Page:
         notes=(
             learned.note,
             f"The paper trains each network for {PAPER_STEPS:,} steps of {PAPER_BATCH} images; here it is "
-            f"{longest:,} steps of {batch} at most, one run each, so that there is no interval. The rate "
-            "falls over each run's own steps, and runs of different length must not be compared at one step.",
+            f"{longest:,} steps of {learned.batch} at most, one run each, so that there is no interval. The "
+            "rate falls over each run's own steps, and runs of different length must not be compared at one "
+            "step.",
             f"Scales: one batch of {BATCH} embedded digits framed to 32x32, seed {setting.seed}, fresh "
             "weights, biases 0, batch norm with the batch's statistics. Where weights are small the pass is "
             "in float64; in float32 the last layers give zeros and the gradient is 0.",

@@ -32,6 +32,7 @@ ORDER = (
     "filter-shapes",
     "kernel-sizes",
     "strides-pooling",
+    "depth",
 )
 """Names of entries, each `ENTRY` of a module of `entries`; a hyphen in a name is an underscore there."""
 
