@@ -272,7 +272,7 @@ ENTRY = Entry(
     slides="Case Study: AlexNet; Details/Retrospectives",
     about="Which network is it that the slide lists, and does it do what the paper did?",
     see="Three AlexNets layer by layer, 227 against 224, and each detail of the slide checked.",
-    seconds=4,
+    seconds=9,
     commands=(
         "sightline compare alexnet_lecture alexnet_2012",
         "sightline summary alexnet_2012",

@@ -244,7 +244,7 @@ ENTRY = Entry(
     about="What does a kernel do at each place, and is it what the formula of convolution says?",
     see="The slide's 5x5 example step by step, kernels laid on and turned, a 4x4 filter shifted by 2, and "
     "8x8 valid.",
-    seconds=6,
+    seconds=4,
     commands=(
         "sightline convolve lecture-5x5 --step",
         "sightline convolve 0,0,9,9,9,0,0 '[[-1,0,1]]' --true",

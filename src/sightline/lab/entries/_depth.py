@@ -17,7 +17,7 @@ ENTRY = Entry(
     slides="Depth in VGGNet; Deep Residual Networks; Skip Connections; Back Propagation in ResNet",
     about="Why do plain networks get worse as they get deeper, and what do shortcuts change?",
     see="The scale of signal and gradient in each of 56 layers, plain and residual, and how far both learn.",
-    seconds=9,
+    seconds=11,
     live_seconds=200,
     commands=(
         "sightline compare plain56 resnet56",

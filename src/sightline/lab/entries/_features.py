@@ -19,7 +19,7 @@ ENTRY = Entry(
     about="What do the filters of a network become, and what does each of its layers respond to?",
     see="The first kernels of a network while it learns digits, here and now; its maps; what excites its "
     "units.",
-    seconds=12,
+    seconds=13,
     commands=(
         "sightline view kernels lenet5 -o kernels.png",
         "sightline view maps lenet5 digit:7 -o maps.png",

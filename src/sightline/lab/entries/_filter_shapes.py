@@ -189,7 +189,7 @@ ENTRY = Entry(
     about="What shape have the weights of a convolution, in Keras and in PyTorch?",
     see="Both conventions for the slide's layers, one turned into the other, and a 1x1 convolution as a "
     "matrix product.",
-    seconds=6,
+    seconds=2,
     commands=(
         "sightline design 28x28x1 conv:32,k3 relu pool:2 conv:64,k3 --keras",
         "sightline design 28x28x1 conv:32,k3 relu pool:2 conv:64,k3 --torch",

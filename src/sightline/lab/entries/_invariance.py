@@ -92,7 +92,7 @@ ENTRY = Entry(
     slides="Invariance and equivariance",
     about="If the picture moves, do the maps move with it, and does the answer stay?",
     see="Errors that are exactly zero with circular padding, and how borders and strides break them.",
-    seconds=8,
+    seconds=5,
     commands=(
         "sightline view shift resnet20 china -o shift.png",
         "sightline view shift lenet5 digit:7 -o shift.html",

@@ -18,7 +18,7 @@ ENTRY = Entry(
     about="Are two 3x3 convolutions as good as one of 5x5, and what do they cost?",
     see="Both counted, trained in three pairs over a few seeds, and what the pair cannot be without its "
     "ReLU.",
-    seconds=7,
+    seconds=9,
     live_seconds=180,
     takes_data=True,
     commands=(

@@ -231,7 +231,7 @@ ENTRY = Entry(
     slides="Producing Feature Maps; A simple pattern: Edges; Simple Kernels / Filters",
     about="What does each kernel of the slide's table make of a photograph, and why do some find edges?",
     see="A photograph under every kernel of the table with the range of its answers, and an edge in numbers.",
-    seconds=8,
+    seconds=6,
     commands=(
         "sightline filter --list",
         "sightline filter flower --sheet -o sheet.png",

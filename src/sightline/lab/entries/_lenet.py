@@ -275,7 +275,7 @@ ENTRY = Entry(
     slides="LeNet-5; Key idea: learn hierarchy of features directly from the data",
     about="What were the first convolutional network's layers, and what do its 60,000 parameters do?",
     see="Every parameter and connection counted, C3's connections drawn, and the network trained.",
-    seconds=10,
+    seconds=20,
     commands=(
         "sightline summary lenet5_1998 --arithmetic",
         "sightline draw lenet5 -o lenet5.svg",

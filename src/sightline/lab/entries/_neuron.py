@@ -228,7 +228,7 @@ ENTRY = Entry(
     about="What does one number of an activation map consist of?",
     see="A window of a photograph through its whole depth, its products and their sum, and five sheets of "
     "neurons.",
-    seconds=7,
+    seconds=4,
     commands=(
         "sightline view neuron lenet5 digit:0 -o neuron.png",
         "sightline view neuron alexnet_lecture flower -o depth.png",

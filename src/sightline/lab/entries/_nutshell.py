@@ -173,7 +173,7 @@ ENTRY = Entry(
     slides="Supervised Learning in a Nutshell",
     about="What is a model y = f[x, phi], what is its loss, and how do its parameters come to fit?",
     see="A loss surface with the steps down it, and three hidden units whose joints move as they learn.",
-    seconds=10,
+    seconds=8,
     commands=(
         "sightline summary mlp --arithmetic",
         "sightline design 1x1x1 fc:3 relu fc:1",

@@ -196,7 +196,7 @@ ENTRY = Entry(
     about="In what way is a convolution a fully connected layer, and what does it save?",
     see="Its banded matrix beside the dense one, bands under stride, dilation and padding, and MNIST-1D in "
     "sums.",
-    seconds=6,
+    seconds=2,
     commands=(
         "sightline convolve 1,2,3,4,5 0.5,1,-0.75 --pad 0x1 --step",
         "sightline convolve 1,2,3,4,5,6,7 1,0,-1 --dilation 1x2",

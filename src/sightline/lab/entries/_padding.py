@@ -264,7 +264,7 @@ ENTRY = Entry(
     slides="Padding; In practice: Common to zero pad the border; Remember back to...",
     about="What does a border of zeros keep, and what does it cost?",
     see="The (F - 1)/2 rule for 3, 5 and 7, maps that shrink without it, and how far the zeros reach.",
-    seconds=8,
+    seconds=4,
     commands=(
         "sightline design 32x32x3 conv:6,k5 conv:10,k5",
         "sightline design 32x32x3 conv:6,k5,p? conv:10,k5,p?",

@@ -258,7 +258,7 @@ ENTRY = Entry(
     slides="Pooling layer; Max Pooling; Average Pooling; Strides vs Pooling",
     about="What does pooling keep, what does it save, and which inputs learn through it?",
     see="Both slides in numbers, a photograph's map pooled, the gradients, and windows that overlap.",
-    seconds=8,
+    seconds=4,
     commands=(
         "sightline convolve lecture-pool --step",
         "sightline convolve lecture-pool --pool avg:2",

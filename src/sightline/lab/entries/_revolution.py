@@ -276,7 +276,7 @@ ENTRY = Entry(
     slides="Revolution of Depth; Deep Residual Networks; Summary: Deep Residual Networks; Table 3",
     about="How did error fall as networks grew deeper, and what did the depth cost?",
     see="Depth and top-5 error by year, and Table 3 with parameters and multiply-adds beside each row.",
-    seconds=2,
+    seconds=6,
     commands=(
         "sightline models resnet",
         "sightline models --plot macs,top5",

@@ -97,7 +97,7 @@ ENTRY = Entry(
     slides="A closer look at spatial dimensions; Examples time; Summary of the conv layer",
     about="How large is what a layer makes, and how many numbers does it learn?",
     see="Every exercise of the slides, with its sum and the slide's own answer beside it.",
-    seconds=6,
+    seconds=2,
     commands=(
         "sightline design 32x32x3 conv:10,k5,p2",
         "sightline design 32x32x3 conv:10,k5,s2,p?",

@@ -112,7 +112,7 @@ ENTRY = Entry(
     slides="Softmax; fully connected layer: express output as probability",
     about="How do ten numbers become ten probabilities, and may one believe them?",
     see="The exponentials and their sum, a temperature to turn, and a network that is too sure of itself.",
-    seconds=10,
+    seconds=11,
     commands=(
         "sightline view softmax lenet5 digit:7 -o softmax.png",
         "sightline view softmax lenet5 digit:7 --temperature 0.1 -o sharper.png",

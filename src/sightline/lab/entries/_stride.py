@@ -231,7 +231,7 @@ ENTRY = Entry(
     slides="A closer look at spatial dimensions: 7x7 input, 3x3 filter, stride 1, 2, 3; Strides vs Pooling",
     about="What happens to the pixels where a stride does not fit?",
     see="The 7x7 grid with its windows and what they leave bare, and which networks lose pixels that way.",
-    seconds=7,
+    seconds=5,
     commands=(
         "sightline design 7x7x1 conv:1,k3,s3 --strict",
         "sightline design 7x7x1 conv:1,k3,s3,p?",

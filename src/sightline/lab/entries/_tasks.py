@@ -129,7 +129,7 @@ ENTRY = Entry(
     slides="Image Classification; Object Detection; Image Generation; Semantic segmentation",
     about="What can be asked of an image, and what does a network give back?",
     see="One scene with the answer each task wants, and small answers: probabilities, a restored photograph.",
-    seconds=8,
+    seconds=11,
     commands=(
         "sightline train digits --epochs 2",
         *(f"sightline design {shape} {layers}" for shape, layers in NETWORKS.values()),

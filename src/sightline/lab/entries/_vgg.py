@@ -290,7 +290,7 @@ ENTRY = Entry(
     slides="Case Study: VGGNet; VGGNet16; ILSVRC 2014; Depth in VGGNet; Summary: VGGNet",
     about="Where are VGG's memory and its parameters, and what do stacks of 3x3 filters save?",
     see="The slide's table with its sums, A to E side by side, and 3x3 stacks against 5x5 and 7x7.",
-    seconds=4,
+    seconds=8,
     commands=(
         "sightline summary vgg16 --slide",
         "sightline compare vgg_c vgg_d",
