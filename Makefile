@@ -11,7 +11,7 @@ demo: $(VENV)/.installed
 	$(BIN)/sightline demo
 
 test: $(VENV)/.installed-test
-	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest -q -n auto --dist loadfile
 
 check: $(VENV)/.installed-test
 	$(BIN)/ruff check .

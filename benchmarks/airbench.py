@@ -2,13 +2,16 @@
 
     python benchmarks/airbench.py DATA --original airbench94.py --what accuracy [--seeds 3] [--of ours]
     python benchmarks/airbench.py DATA --original airbench94.py --what speed [--rounds 5]
+        [--precision bf16] [--schedule 9.9]
 
 DATA has `train/<class>/` and `test/<class>/`; the script is legacy/airbench94.py of KellerJordan's
 cifar10-airbench, read from where `--original` says. It is run as it stands but for what a CPU and this data
-need: no torchvision, images from the folder, float32 weights under bf16 autocast instead of float16 ones, a
-clock instead of CUDA events. Both are judged in fp32 on all test images; accuracy is that of single views,
-and the script's six views are told beside it. `speed` times one epoch of each in turn, in processes of their
-own: seconds in the training loop alone, for the script as it counts them itself.
+need: no torchvision, images from the folder, float32 weights under bf16 autocast instead of float16 ones
+(without autocast with `--precision fp32`, for a processor that has no bf16), a clock instead of CUDA events.
+Both are judged in fp32 on all test images; accuracy is that of single views, and the script's six views are
+told beside it. `--schedule` is how many epochs the whole schedule of both is squeezed into. `speed` times one
+epoch of each in turn, or `--steps` steps, in processes of their own: seconds in the training loop alone, for
+the script as it counts them itself.
 """
 
 from __future__ import annotations
@@ -25,6 +28,9 @@ from pathlib import Path
 from typing import Any
 
 BATCH = 1024
+TRAIN_IMAGES = 50_000
+USUAL = 9.9
+"""Epochs of the script's schedule."""
 
 PRELUDE = """
 import time
@@ -89,9 +95,11 @@ def original_child(options: argparse.Namespace) -> dict[str, Any]:
     import torch
 
     code = port(options.original)
+    if options.precision == "fp32":
+        code = code.replace('torch.autocast("cpu", torch.bfloat16)', 'torch.autocast("cpu", enabled=False)')
     code = code.replace("CifarLoader('cifar10'", f"CifarLoader({str(options.cache)!r}")
-    if options.epochs:
-        code = code.replace("'train_epochs': 9.9", f"'train_epochs': {options.epochs}")
+    code = code.replace("'train_epochs': 9.9", f"'train_epochs': {1 if options.steps else options.schedule}")
+    if options.steps:
         code = code.replace("val_acc = evaluate(", "val_acc = 0.0 and evaluate(")
         code = code.replace("tta_val_acc = evaluate(", "tta_val_acc = 0.0 and evaluate(")
     told: dict[str, Any] = {}
@@ -102,17 +110,33 @@ def original_child(options: argparse.Namespace) -> dict[str, Any]:
         steps=found["current_steps"],
     )  # fmt: skip
     torch.manual_seed(options.seed)
+    if options.steps:
+        namespace["CifarLoader"] = first_images(namespace["CifarLoader"], options.steps * BATCH)
     namespace["main"](0)
     return told | {"how": f"torch {torch.__version__}, {torch.get_num_threads()} threads"}
 
 
+def first_images(loader: Any, count: int) -> Any:
+    """The script's loader, whose epoch is so many images: it augments all of them before the first step."""
+
+    class Short(loader):  # type: ignore[misc]
+        def __init__(self, *args: Any, **kwargs: Any) -> None:
+            super().__init__(*args, **kwargs)
+            self.images, self.labels = self.images[:count], self.labels[:count]
+
+    return Short
+
+
 def ours_child(options: argparse.Namespace) -> dict[str, Any]:
-    """Our recipe: a whole run by the command line, or one epoch of its loop."""
-    if not options.epochs:
+    """Our recipe: a whole run by the command line, or some steps of its loop."""
+    if not options.steps:
         command = [
             *(sys.executable, "-m", "sightline", "train", str(options.data.resolve()), "--json"),
             *("--model", "airbench94", "--recipe", "airbench94", "--seed", str(options.seed)),
+            *("--precision", options.precision),
         ]
+        if options.schedule != USUAL:
+            command += ["--epochs", f"{options.schedule:g}"]
         with tempfile.TemporaryDirectory() as folder:
             done = subprocess.run(command, cwd=folder, stdout=subprocess.PIPE, text=True, check=True)
         found = json.loads(done.stdout)
@@ -125,20 +149,21 @@ def ours_child(options: argparse.Namespace) -> dict[str, Any]:
 
     with tempfile.TemporaryDirectory() as folder:
         chosen = Options(
-            data=str(options.data), model="airbench94", recipe="airbench94", output=Path(folder) / "run"
-        )
+            data=str(options.data), model="airbench94", recipe="airbench94", output=Path(folder) / "run",
+            precision=options.precision,
+        )  # fmt: skip
         job = set_up(chosen, SilentReporter()).job
-        steps = len(job.train) // BATCH
         job = dataclasses.replace(job, recipe=dataclasses.replace(job.recipe, max_steps=None))
-        seconds = whole(job, steps)
+        seconds = whole(job, options.steps)
         how = f"sightline {__version__}, torch {torch.__version__}, {job.plan.describe()}"
-        return {"seconds": seconds, "steps": steps, "how": how}
+        return {"seconds": seconds, "steps": options.steps, "how": how}
 
 
-def run_child(which: str, options: argparse.Namespace, seed: int, epochs: float) -> dict[str, Any]:
+def run_child(which: str, options: argparse.Namespace, seed: int, steps: int) -> dict[str, Any]:
     command = [
         *(sys.executable, __file__, str(options.data), "--original", str(options.original)),
-        *("--cache", str(options.cache), "--child", which, "--seed", str(seed), "--epochs", str(epochs)),
+        *("--cache", str(options.cache), "--child", which, "--seed", str(seed), "--steps", str(steps)),
+        *("--precision", options.precision, "--schedule", str(options.schedule)),
     ]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
     return json.loads(done.stdout.splitlines()[-1])  # type: ignore[no-any-return]
@@ -166,7 +191,7 @@ def speed(options: argparse.Namespace) -> None:
     ratios = []
     for number in range(options.rounds):
         order = ("ours", "original") if number % 2 == 0 else ("original", "ours")
-        found = {which: run_child(which, options, 0, 1) for which in order}
+        found = {which: run_child(which, options, 0, options.steps) for which in order}
         each = {which: one["seconds"] / one["steps"] for which, one in found.items()}
         ratios.append(each["original"] / each["ours"])
         print(
@@ -192,7 +217,9 @@ def main() -> int:
     )
     parser.add_argument("--child", choices=("ours", "original"), help=argparse.SUPPRESS)
     parser.add_argument("--seed", type=int, default=0, help=argparse.SUPPRESS)
-    parser.add_argument("--epochs", type=float, default=0, help=argparse.SUPPRESS)
+    parser.add_argument("--precision", choices=("bf16", "fp32"), default="bf16")
+    parser.add_argument("--schedule", type=float, default=USUAL, help="epochs of the whole schedule")
+    parser.add_argument("--steps", type=int, default=TRAIN_IMAGES // BATCH, help="to be timed in each round")
     options = parser.parse_args()
     if options.child:
         sys.stdout, real = sys.stderr, sys.stdout

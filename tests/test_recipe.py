@@ -375,6 +375,24 @@ def test_too_short_a_time_is_one_epoch_and_said(three_classes: Path, in_tmp: Pat
     assert "too few for 1 epochs" in recipe["why"]
 
 
+def test_a_recipe_in_few_epochs_is_the_one_made_for_few(three_classes: Path, in_tmp: Path) -> None:
+    train(three_classes, epochs=None, minutes=1e-6, recipe=None, output="default")
+    recipe = args_of("default")["recipe"]
+    assert recipe["augmentation"]["crop"] == 0.0, "in so few epochs the default recipe shifts nothing"
+    assert recipe["why"].count("epochs, the fewest there can be") == 1
+    assert "not shifted in so few epochs" in recipe["why"]
+    assert "instead" not in recipe["why"], "nobody chose these epochs"
+
+    train(three_classes, epochs=None, minutes=1e-6, recipe="lenet_1998", output="lenet")
+    assert [phase["epochs"] for phase in args_of("lenet")["recipe"]["phases"]] == [1]
+
+    two = Recipe(phases=(Phase(epochs=3), Phase(epochs=2)))
+    train(three_classes, recipe=two, epochs=None, minutes=1e-6, output="two")
+    recipe = args_of("two")["recipe"]
+    assert [phase["epochs"] for phase in recipe["phases"]] == [3, 1]
+    assert recipe["why"].endswith("too few for 4 epochs, the fewest there can be")
+
+
 def test_the_pace_decides_how_many_epochs_fit() -> None:
     from sightline.data import open_images, split_images
     from sightline.training._duration import Pace, epochs_that_fit
@@ -432,7 +450,8 @@ def test_the_default_recipe_says_why(three_classes: Path, in_tmp: Path) -> None:
     train(three_classes, epochs=None, output="run", recipe=None, minutes=0.001)
     why = args_of("run")["recipe"]["why"]
     assert why.startswith(
-        "84 images to train on, so batches of at most 32 and 60 epochs; at 8x8, shifted; grey"
+        "84 images to train on, so batches of at most 32 and 60 epochs; "
+        "at 8x8, not shifted in so few epochs; grey"
     )
 
 

@@ -120,7 +120,7 @@ def chosen_recipe(
     """The recipe named, or the one that suits, with what the user chose instead; checked again.
 
     Args:
-        options: What the user chose.
+        options: What the user chose; `epochs` beside `minutes` are how many fit.
         images: The set.
         split: Its division.
         architecture: Of the network: its name, stem, head and stages.
@@ -146,7 +146,8 @@ def chosen_recipe(
     instead: list[str] = []
     if options.epochs is not None:
         recipe = recipe.with_epochs(options.epochs)
-        instead.append(f"{options.epochs} epochs")
+        if options.minutes is None:
+            instead.append(f"{options.epochs} epochs")
     if options.lr is not None:
         recipe = recipe.with_lr(options.lr)
         instead.append(f"learning rate {options.lr:g}")

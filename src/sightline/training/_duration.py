@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import time
+from collections.abc import Callable
 
 import numpy as np
 
+from sightline.base import ArgumentError
 from sightline.data import ImageSet, Split
 from sightline.imaging import Canvas, read_framed
 from sightline.machine import PlanChoice, usable_cores
@@ -76,15 +78,29 @@ def epochs_that_fit(seconds: float, pace: Pace, split: Split, recipe: Recipe) ->
     return max(0, min(epochs, MOST_TIMES * recipe.epochs))
 
 
-def fitted(recipe: Recipe, epochs: int, minutes: float) -> Recipe:
-    """A recipe with as many epochs as fit, and why; with the fewest it can have, if too few do."""
-    own = recipe.epochs
-    fewest = own - recipe.phases[-1].epochs + 1
-    changed = recipe.with_epochs(max(epochs, fewest))
-    word = f"{changed.epochs} epochs fit into {minutes:g} minutes"
-    if changed.epochs > epochs:
-        word = f"{minutes:g} minutes are too few for {changed.epochs} epochs, the fewest there can be"
-    elif changed.epochs == MOST_TIMES * own:
-        word = f"{changed.epochs} epochs, {MOST_TIMES} times its own, take less than {minutes:g} minutes"
-    why = f"{recipe.why}; {word}" if recipe.why else word
+def fitted(remade: Callable[[int], Recipe], own: Recipe, epochs: int, minutes: float) -> Recipe:
+    """The recipe over as many epochs as fit, and why; over the fewest it can have, if too few do.
+
+    Args:
+        remade: The recipe over so many epochs; it raises `ArgumentError` where it cannot be so short.
+        own: The recipe as long as it is by itself.
+        epochs: How many fit.
+        minutes: The time there is.
+    """
+    number = max(1, epochs)
+    while True:
+        try:
+            changed = remade(number)
+        except ArgumentError:
+            if number >= own.epochs:
+                raise
+            number += 1
+        else:
+            break
+    word = f"{number} epochs fit into {minutes:g} minutes"
+    if number > epochs:
+        word = f"{minutes:g} minutes are too few for {number} epochs, the fewest there can be"
+    elif number == MOST_TIMES * own.epochs:
+        word = f"{number} epochs, {MOST_TIMES} times its own, take less than {minutes:g} minutes"
+    why = f"{changed.why}; {word}" if changed.why else word
     return dataclasses.replace(changed, why=why)

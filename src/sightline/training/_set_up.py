@@ -155,7 +155,16 @@ def set_up(options: Options, reporter: Reporter) -> Setup:
             if options.minutes is not None:
                 left = 60 * options.minutes - (time.monotonic() - began)
                 epochs = epochs_that_fit(left, pace, split, job.recipe)
-                job = dataclasses.replace(job, recipe=fitted(job.recipe, epochs, options.minutes))
+
+                def remade(epochs: int) -> Recipe:
+                    """The recipe made anew: what it does may depend on how long it is."""
+                    named = options.recipe if options.recipe is not None else draft.recipe.name
+                    again = dataclasses.replace(options, recipe=named, epochs=epochs)
+                    given = (images, split, resolved.architecture, draft.network, draft.size, start)
+                    return chosen_recipe(again, *given)
+
+                recipe = fitted(remade, draft.recipe, epochs, options.minutes)
+                job = dataclasses.replace(job, recipe=_with_axes(recipe, job.recipe.augmentation.pca_axes))
             seconds = job.recipe.epochs * pace.epoch(split)
         warnings = _examined(options, images, split, seconds, log)
         run.clear()
@@ -275,10 +284,7 @@ def _job(
         **({"fit": fit_rule} if recipe.window is None else {"fit": "crop", "window": recipe.window}),
     )  # fmt: skip
     if recipe.augmentation.pca:
-        axes = _colour_axes(source, measured, preprocessing, options.seed)
-        recipe = dataclasses.replace(
-            recipe, augmentation=dataclasses.replace(recipe.augmentation, pca_axes=axes)
-        )
+        recipe = _with_axes(recipe, _colour_axes(source, measured, preprocessing, options.seed))
     preprocessing.to(device)
     return Job(
         network=draft.network,
@@ -310,6 +316,11 @@ def _colour_axes(
     chosen = Draws(seed).permutation("colour axes", measured)[:_COLOURS]
     order = np.array_split(chosen, -(-len(chosen) // _AT_ONCE))
     return colour_axes(preprocessing.values(batch.images) for batch in source.batches(order))
+
+
+def _with_axes(recipe: Recipe, axes: Axes) -> Recipe:
+    """The recipe with the axes that training colours vary along."""
+    return dataclasses.replace(recipe, augmentation=dataclasses.replace(recipe.augmentation, pca_axes=axes))
 
 
 def balanced(recipe: Recipe, images: ImageSet, split: Split) -> NDArray[np.int64] | None:
