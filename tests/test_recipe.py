@@ -393,6 +393,27 @@ def test_a_recipe_in_few_epochs_is_the_one_made_for_few(three_classes: Path, in_
     assert recipe["why"].endswith("too few for 4 epochs, the fewest there can be")
 
 
+def test_minutes_are_of_the_machine_as_it_is(
+    three_classes: Path, in_tmp: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from sightline.training import _set_up
+
+    asked: list[bool] = []
+    real = _set_up.choose_plan
+
+    def noted(*args: Any, **known: Any) -> Any:
+        asked.append(known["fresh_pace"])
+        return real(*args, **known)
+
+    monkeypatch.setattr(_set_up, "choose_plan", noted)
+    train(three_classes, epochs=None, minutes=1e-6, output="timed")
+    assert asked
+    assert all(asked), "a pace of a busier day would let fewer epochs fit"
+    asked.clear()
+    train(three_classes, output="counted")
+    assert asked == [False]
+
+
 def test_the_pace_decides_how_many_epochs_fit() -> None:
     from sightline.data import open_images, split_images
     from sightline.training._duration import Pace, epochs_that_fit

@@ -123,6 +123,7 @@ def choose_plan(
     precision: str = "auto",
     threads: int | None = None,
     use_cache: bool = True,
+    fresh_pace: bool = False,
 ) -> PlanChoice:
     """Time one step under each candidate and take the fastest, plainer ones first.
 
@@ -135,6 +136,8 @@ def choose_plan(
         precision: `auto` to choose by timing, else the number format to use.
         threads: Threads to use; None to choose by timing.
         use_cache: Whether a choice stored earlier may be taken.
+        fresh_pace: Whether the plan of a stored choice is timed again: what it took then, it takes on a
+            machine as busy as it was then.
     """
     signature = [
         key,
@@ -147,12 +150,20 @@ def choose_plan(
     ]
     digest = hashlib.blake2b(json.dumps(signature).encode(), digest_size=12).hexdigest()
     path = cache_folder("plans") / f"{digest}.json"
+    found = None
     if use_cache:
         with contextlib.suppress(OSError, ValueError, TypeError, KeyError):
             stored = json.loads(path.read_text())
-            return PlanChoice(
+            found = PlanChoice(
                 plan=Plan(**stored["plan"]), origin="cached", seconds_per_step=stored["seconds"]
             )
+    if found is not None and fresh_pace:
+        now = _time_steps(network, make_step, [found.plan])[found.plan]
+        found = dataclasses.replace(
+            found, seconds_per_step=found.seconds_per_step | {found.plan.short(): now}
+        )
+    if found is not None:
+        return found
 
     cores = threads or usable_cores()
     formats = [f for f in get_args(Precision) if precision in ("auto", f)]

@@ -148,7 +148,7 @@ def set_up(options: Options, reporter: Reporter) -> Setup:
             check_probe(job)
             choice, seconds = PlanChoice(plan=job.plan, origin="not timed", seconds_per_step={}), 0.0
         else:
-            choice = time_plan(job, options.precision)
+            choice = time_plan(job, options.precision, fresh_pace=options.minutes is not None)
             job = dataclasses.replace(job, plan=choice.plan, network=choice.plan.place(job.network))
             decoding = decoding_seconds(images, draft.canvas) if source.path == "workers" else 0.0
             pace = pace_of(choice, job.recipe, len(job.train), decoding)
@@ -252,7 +252,7 @@ def _in_time(
         job = _job(
             options, images, split, architecture, draft, source, few, RunFolder(Path()), SilentReporter()
         )
-        choice = time_plan(job, options.precision)
+        choice = time_plan(job, options.precision, fresh_pace=options.minutes is not None)
         decoding = decoding_seconds(images, draft.canvas)
         pace = pace_of(choice, draft.recipe, len(job.train), decoding)
         left = 60 * options.minutes - (time.monotonic() - began)
@@ -395,8 +395,14 @@ def header(
     )
 
 
-def time_plan(job: Job, precision: str) -> PlanChoice:
-    """Choose the plan by timing this run's own step on this run's own first batch."""
+def time_plan(job: Job, precision: str, *, fresh_pace: bool = False) -> PlanChoice:
+    """Choose the plan by timing this run's own step on this run's own first batch.
+
+    Args:
+        job: The run.
+        precision: `auto`, or the number format to use.
+        fresh_pace: Whether a plan that was chosen earlier is timed again.
+    """
     draws = Draws(job.seed)
     first = job.ranks.share(epoch_steps(job.train, draws, job.recipe.batch_size)[0])
     ids = np.array_split(first, job.recipe.accumulate)
@@ -416,8 +422,9 @@ def time_plan(job: Job, precision: str) -> PlanChoice:
     what = (job.network, shapes, job.preprocessing.size, job.recipe.optimizers, job.recipe.augmentation)
     key = "\n".join(map(repr, what))
     return choose_plan(
-        job.network, make_step, key=key, device=torch.device(job.plan.device), precision=precision
-    )
+        job.network, make_step, key=key, device=torch.device(job.plan.device), precision=precision,
+        fresh_pace=fresh_pace,
+    )  # fmt: skip
 
 
 def _examined(
