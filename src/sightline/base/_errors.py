@@ -77,6 +77,8 @@ def did_you_mean(name: str, allowed: Iterable[str]) -> str:
         'there are: 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11 and 988 more'
     """
     known = sorted(allowed, key=_by_number)
+    if not known:
+        return "there is none"
     close = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
     if close:
         return f"did you mean {' or '.join(close)}?"

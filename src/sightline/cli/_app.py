@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Callable
+from typing import NoReturn
 
 import typer
 
@@ -70,5 +73,25 @@ def _options(
 
 
 def main() -> None:
-    """Run the command line."""
-    app()
+    """Run the command line; what is wrong with it is one line, as everything else."""
+    if "" in sys.argv[1:]:
+        _refuse("an argument is empty: is a variable of the shell not set?")
+    try:
+        status = app(standalone_mode=False)
+    except typer.Abort:
+        _refuse("interrupted", 130)
+    except Exception as error:  # Click's own lie within Typer, or beside it: they are known by what they have
+        if not hasattr(error, "format_message"):
+            raise
+        text, status = error.format_message(), int(getattr(error, "exit_code", 2))
+        if type(error).__name__ == "NoArgsIsHelpError":
+            print(text, file=sys.stderr)
+        else:
+            _refuse(" ".join(text.split()), status)
+    sys.exit(status or 0)
+
+
+def _refuse(why: str, status: int = 2) -> NoReturn:
+    if os.environ.get("RANK", "0") == "0":  # under torchrun, the first process speaks for all
+        print(f"sightline: {why}", file=sys.stderr)
+    sys.exit(status)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import gc
 import json
@@ -9,7 +10,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, ParamSpec, TextIO, TypeVar
 
 import typer
 
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
 _moving: list[TerminalReporter] = []
 """Reporters with a moving line, which must go before the verb ends: the terminal's cursor is hidden by it."""
 
+_json_to: list[TextIO] = []
+"""Standard output, while a verb with `--json` runs."""
+
 _DETAIL_EVERY = 0.5
 """Seconds between two looks at how unfinished work goes."""
 
@@ -27,14 +31,24 @@ R = TypeVar("R")
 
 
 def handled(verb: Callable[P, R]) -> Callable[P, R]:
-    """Turn what a user can mend into one line on standard error and the right exit code."""
+    """Turn what a user can mend into one line on standard error and the right exit code.
+
+    With `--json`, what code of the user's prints goes to standard error, for standard output is the JSON's.
+    """
 
     @functools.wraps(verb)
     def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
         from sightline.base import SightlineError
 
         try:
-            return verb(*args, **kwargs)
+            if not kwargs.get("json"):
+                return verb(*args, **kwargs)
+            _json_to.append(sys.stdout)
+            try:
+                with contextlib.redirect_stdout(sys.stderr):
+                    return verb(*args, **kwargs)
+            finally:
+                _json_to.pop()
         except SightlineError as error:
             _close_moving()
             text = " ".join(str(error).split())
@@ -80,7 +94,7 @@ def _close_moving() -> None:
 
 def print_json(content: Mapping[str, Any] | list[Any]) -> None:
     """One JSON object, or a list, on one line of standard output."""
-    print(json.dumps(content, ensure_ascii=False), flush=True)
+    print(json.dumps(content, ensure_ascii=False), file=_json_to[-1] if _json_to else None, flush=True)
 
 
 def make_reporter() -> Any:

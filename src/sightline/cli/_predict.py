@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import dataclasses
 import glob
-import json as json_module
 import re
 import sys
 from collections.abc import Iterator
@@ -14,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sightline.cli._console import handled
+from sightline.cli._console import handled, print_json
 
 if TYPE_CHECKING:
     from sightline.imaging import Source
@@ -163,7 +162,7 @@ def _json_writer() -> Any:
             line["error"] = prediction.error
         else:
             line["predictions"] = [{"class": name, "probability": p} for name, p in prediction.top(topk)]
-        print(json_module.dumps(line, ensure_ascii=False), flush=True)
+        print_json(line)
 
     return write
 

@@ -35,9 +35,13 @@ if TYPE_CHECKING:
     from sightline.data._pictures import picture_of as picture_of
     from sightline.data._sheet import write_sheet as write_sheet
     from sightline.data._sizes import choose_sizes as choose_sizes
+    from sightline.data._split import Learned as Learned
     from sightline.data._split import Split as Split
     from sightline.data._split import fold_images as fold_images
+    from sightline.data._split import learned_from as learned_from
+    from sightline.data._split import read_learned as read_learned
     from sightline.data._split import recorded_split as recorded_split
+    from sightline.data._split import save_learned as save_learned
     from sightline.data._split import split_images as split_images
     from sightline.data._statistics import channel_statistics as channel_statistics
     from sightline.data._statistics import value_ranges as value_ranges
@@ -61,7 +65,16 @@ __getattr__, __dir__, __all__ = lazy_exports(
         "_pictures": ("display_range", "picture_of"),
         "_sheet": ("write_sheet",),
         "_sizes": ("choose_sizes",),
-        "_split": ("Split", "fold_images", "recorded_split", "split_images"),
+        "_split": (
+            "Learned",
+            "Split",
+            "fold_images",
+            "learned_from",
+            "read_learned",
+            "recorded_split",
+            "save_learned",
+            "split_images",
+        ),
         "_together": ("together", "write_together"),
         "_statistics": ("channel_statistics", "value_ranges"),
     },

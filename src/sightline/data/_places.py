@@ -40,8 +40,12 @@ def check_classes(source: str, classes: tuple[str, ...], placed: list[Place], hi
         hints: Said where there is one class alone.
 
     Raises:
-        DataError: if there is only one class, no train, or train lacks a class of another part.
+        DataError: if there is only one class, no train, or train lacks a class of another part; or if a name
+            cannot stand in a model file.
     """
+    odd = next((name for name in classes if not name.isprintable()), None)
+    if odd is not None:
+        raise DataError(f"{source}: the class name {odd[:200]!a} holds a control character; rename it")
     if len(classes) < 2:
         needed = "; ".join(["a classifier needs at least two classes", *hints[:3]])
         raise DataError(f"{source} has only class {classes[0]!r}; {needed}")

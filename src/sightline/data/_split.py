@@ -31,6 +31,9 @@ CARVED_FRACTION = 0.10
 
 _COLUMNS = ("path", "class", "part", "digest")
 
+Learned = frozenset[tuple[Part, str]]
+"""Digests of images that weights come from, each with the part it had: trained on, or selected by."""
+
 Quotas = Callable[[int], list[int]]
 """How many images of a class with so many go to each side, be it a part or a fold."""
 
@@ -184,6 +187,38 @@ def recorded_split(path: Path) -> dict[str, tuple[Part, str]]:
         raise DataError(f"{path} is not a split: {error}") from error
     known: dict[str, Part] = {part: part for part in PARTS}  # not a million strings of one word
     return {name: (known[part], digest) for name, (part, digest) in rows.items() if part in known}
+
+
+def learned_from(recorded: Mapping[str, tuple[Part, str]]) -> Learned:
+    """What a network trained by a split has learned from: all but its test images."""
+    return frozenset((part, digest) for part, digest in recorded.values() if part != "test")
+
+
+def save_learned(path: Path, learned: Learned) -> None:
+    """Write `before.csv`: part and digest of what a run's starting weights come from."""
+
+    def write(partial: Path) -> None:
+        with partial.open("w", newline="", encoding="utf-8") as file:
+            csv.writer(file, lineterminator="\n").writerows([("part", "digest"), *sorted(learned)])
+
+    write_with(path, write)
+
+
+def read_learned(path: Path) -> Learned:
+    """Read a `before.csv`; nothing where there is none.
+
+    Raises:
+        DataError: if the file cannot be read as one.
+    """
+    if not path.exists():
+        return frozenset()
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            rows = [(row["part"], row["digest"]) for row in csv.DictReader(file)]
+    except (OSError, KeyError, UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"{path} does not say what the run's weights come from: {error}") from error
+    known: dict[str, Part] = {part: part for part in PARTS}
+    return frozenset((known[part], digest or "") for part, digest in rows if part in known)
 
 
 def _in_fold(

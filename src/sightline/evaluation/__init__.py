@@ -12,7 +12,9 @@ if TYPE_CHECKING:
     from sightline.evaluation._ensemble import Ensemble as Ensemble
     from sightline.evaluation._ensemble import combine as combine
     from sightline.evaluation._ensemble import evaluate_ensemble as evaluate_ensemble
+    from sightline.evaluation._evaluate import History as History
     from sightline.evaluation._evaluate import evaluate as evaluate
+    from sightline.evaluation._evaluate import history_of as history_of
     from sightline.evaluation._evaluate import judged_images as judged_images
     from sightline.evaluation._evaluation import Evaluation as Evaluation
     from sightline.evaluation._evaluation import Mistake as Mistake
@@ -44,7 +46,7 @@ __getattr__, __dir__, __all__ = lazy_exports(
         "_calibration": ("fit_temperature",),
         "_compare": ("Comparison", "compare", "compare_answers"),
         "_ensemble": ("Ensemble", "combine", "evaluate_ensemble"),
-        "_evaluate": ("evaluate", "judged_images"),
+        "_evaluate": ("History", "evaluate", "history_of", "judged_images"),
         "_evaluation": ("Evaluation", "Mistake", "Shown", "judge", "pool"),
         "_labels": (
             "LabelIssue",

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sightline.base import ArgumentError, DataError, Draws, Finding, did_you_mean
-from sightline.data import Progress
+from sightline.data import Progress, learned_from
 from sightline.evaluation._evaluate import Candidate, Choice, choose, run_of, unknown
 from sightline.evaluation._evaluation import Evaluation
 from sightline.inference import Crops, resolve
@@ -223,10 +223,9 @@ def share(choice: Choice, second: Candidate, model: str, against: str) -> tuple[
     if history is None:
         findings = (unknown(against, second.header),)
         return choice, dataclasses.replace(choice, selected_on=False, known_unseen=False, findings=findings)
-    trained, validated = (
-        {digest for part, digest in history.recorded.values() if part == of} for of in ("train", "val")
-    )
-    selected = validated if history.selected else set[str]()
+    own, before = learned_from(history.recorded), {digest for _, digest in history.before}
+    trained = {digest for part, digest in own if part == "train"} | before
+    selected = {digest for part, digest in own if part == "val"} if history.selected else set[str]()
     learned = trained if choice.selected_on else trained | selected
     kept = np.array([i for i in choice.indices if images.digests[i] not in learned], dtype=np.int64)
     if not len(kept):
@@ -236,7 +235,7 @@ def share(choice: Choice, second: Candidate, model: str, against: str) -> tuple[
         )
     shared = dataclasses.replace(choice, indices=kept)
     on = any(images.digests[i] in selected for i in kept)
-    other = dataclasses.replace(shared, selected_on=on, known_unseen=True, findings=())
+    other = dataclasses.replace(shared, selected_on=on, known_unseen=history.whole, findings=())
     if len(kept) == len(choice.indices):
         return shared, other
     left_out = Finding(

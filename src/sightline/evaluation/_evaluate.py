@@ -14,12 +14,15 @@ from sightline.data import (
     EMBEDDED,
     PARTS,
     ImageSet,
+    Learned,
     Part,
     Progress,
     Split,
     fold_images,
     group_images,
+    learned_from,
     open_images,
+    read_learned,
     recorded_split,
     split_images,
 )
@@ -80,38 +83,49 @@ def evaluate(
 
 
 def judged_images(
-    images: ImageSet, split: Split | Mapping[str, tuple[Part, str]], part: Part
+    images: ImageSet,
+    split: Split | Mapping[str, tuple[Part, str]],
+    part: Part,
+    before: Learned = frozenset(),
 ) -> tuple[NDArray[np.int64], tuple[Finding, ...]]:
     """The images of one part of a network's own set that its score can rest on.
 
     What is, byte for byte, in an earlier part too is left out: of val what is in train, of test what is in
-    train or val.
+    train or val; and what was in such a part when the weights it started from were trained.
 
     Args:
         images: The set, or what is there of it.
         split: Of that set, as it was decided or as `recorded_split` read it.
         part: The part to judge.
+        before: What the weights come from that the network started from.
 
     Returns:
-        Indices in the set's order, none if the part is empty or wholly left out; and a finding that counts
+        Indices in the set's order, none if the part is empty or wholly left out; and findings that count
         what was left out, if anything was.
     """
     recorded = _recorded(images, split)
     earlier = PARTS[: PARTS.index(part)]
     learned = {digest for of, digest in recorded.values() if of in earlier}
     whole = [i for i, name in enumerate(images.names) if recorded.get(name) == (part, images.digests[i])]
-    kept = np.array([i for i in whole if images.digests[i] not in learned], dtype=np.int64)
-    if len(kept) == len(whole):
-        return kept, ()
-    left_out = Finding(
-        level="warning",
-        where=images.source,
-        what=f"{len(whole) - len(kept)} of {len(whole)} {part} images are, byte for byte, "
-        f"in {' or '.join(earlier)} too",
-        why="scores on them would measure memory",
-        do="nothing: they are left out",
+    new = [i for i in whole if images.digests[i] not in learned]
+    started = {digest for of, digest in before if of in earlier}
+    kept = np.array([i for i in new if images.digests[i] not in started], dtype=np.int64)
+    counts = {
+        f"in {' or '.join(earlier)} too": len(whole) - len(new),
+        "images that the weights it started from were trained or selected on": len(new) - len(kept),
+    }
+    left_out = (
+        Finding(
+            level="warning",
+            where=images.source,
+            what=f"{count} of {len(whole)} {part} images are, byte for byte, {said}",
+            why="scores on them would measure memory",
+            do="nothing: they are left out",
+        )
+        for said, count in counts.items()
+        if count
     )
-    return kept, (left_out,)
+    return kept, tuple(left_out)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -133,6 +147,10 @@ class History:
 
     recorded: Mapping[str, tuple[Part, str]]
     """The part and the digest of every image of its set, by name."""
+    before: Learned = frozenset()
+    """What the weights come from that it started from."""
+    whole: bool = True
+    """Whether that is all that it and the weights it started from have learned from."""
     selected: bool
     """Whether its weights were chosen, or its training ended, by the validation images."""
 
@@ -178,7 +196,7 @@ class Candidate:
             resolved=resolved,
             header=header,
             images=images,
-            history=_history(images, header, run),
+            history=history_of(images, header, run),
             assumed=assumed,
             saw_mirrored=_saw_mirrored(run),
         )
@@ -286,11 +304,19 @@ def _images_of(run: RunFolder, allow_unreadable: bool, pages: str, progress: Pro
     return dataclasses.replace(images, source=str(recorded["source"]))
 
 
-def _history(images: ImageSet, header: ModelHeader, run: RunFolder | None) -> History | None:
-    """What a network learned from: its run says it, or the set is the one its file says the split of."""
+def history_of(images: ImageSet, header: ModelHeader | None, run: RunFolder | None) -> History | None:
+    """What a network learned from: its run says it, or the set is the one its file says the split of.
+
+    None where neither does.
+
+    Raises:
+        DataError: if what its run wrote of it cannot be read.
+    """
     if run is not None and run.split.exists():
-        return History(recorded=recorded_split(run.split), selected=_was_selected(run))
-    if header.split is None:
+        return History(
+            recorded=recorded_split(run.split), before=read_learned(run.before), selected=_was_selected(run)
+        )
+    if header is None or header.split is None:
         return None
     try:
         grouped = group_images(images, header.split.group_by)
@@ -299,20 +325,24 @@ def _history(images: ImageSet, header: ModelHeader, run: RunFolder | None) -> Hi
         return None
     if split.digest(images) != header.split.digest:
         return None
-    return History(recorded=_recorded(images, split), selected=True)
+    return History(recorded=_recorded(images, split), whole=not header.split.before, selected=True)
 
 
 def _choose(candidate: Candidate) -> Choice:
     """Which images to judge on: never those trained on, as far as that is known."""
     images, history = candidate.images, candidate.history
     if history is None:
-        choice = _choose_other(images, {})
-        findings = (*choice.findings, unknown(images.source, candidate.header))
-        return dataclasses.replace(choice, known_unseen=False, findings=findings)
-    known = (history.recorded.get(name, ("", ""))[1] for name in images.names)
-    if all(digest == of for digest, of in zip(images.digests, known, strict=True)):
-        return _choose_own(images, history)
-    return _choose_other(images, history.recorded)
+        choice = _choose_other(images, frozenset())
+    else:
+        known = (history.recorded.get(name, ("", ""))[1] for name in images.names)
+        if all(digest == of for digest, of in zip(images.digests, known, strict=True)):
+            choice = _choose_own(images, history)
+        else:
+            choice = _choose_other(images, learned_from(history.recorded) | history.before)
+    if history is not None and history.whole:
+        return choice
+    findings = (*choice.findings, unknown(images.source, candidate.header))
+    return dataclasses.replace(choice, known_unseen=False, findings=findings)
 
 
 def _choose_own(images: ImageSet, history: History) -> Choice:
@@ -320,7 +350,7 @@ def _choose_own(images: ImageSet, history: History) -> Choice:
     findings: list[Finding] = []
     scored: tuple[Part, ...] = ("test", "val")
     for part in scored:
-        indices, left_out = judged_images(images, history.recorded, part)
+        indices, left_out = judged_images(images, history.recorded, part, history.before)
         findings += [*_gone(images, history.recorded, part), *left_out]
         if len(indices):
             return Choice(
@@ -333,9 +363,9 @@ def _choose_own(images: ImageSet, history: History) -> Choice:
     raise DataError(f"every image of {images.source} was trained on; none is left to judge by")
 
 
-def _choose_other(images: ImageSet, recorded: Mapping[str, tuple[Part, str]]) -> Choice:
+def _choose_other(images: ImageSet, known: Learned) -> Choice:
     """The test images of another set; else its validation images; else all. None that was learned from."""
-    learned = {digest for part, digest in recorded.values() if part in ("train", "val")}
+    learned = {digest for _, digest in known}
     findings: list[Finding] = []
     for part in ("test", "val", "all"):
         whole = [i for i, own in enumerate(images.parts) if part in (own, "all")]
@@ -421,6 +451,8 @@ def unknown(where: str, header: ModelHeader) -> Finding:
     """That nobody knows which images a network was trained on."""
     if header.split is None:
         why = "the weights do not say which images they are of"
+    elif header.split.before:
+        why = "the weights it started from learned from images that only the run folder names"
     else:
         why = "the model file says only which split it is of, and these images are not it"
     return Finding(

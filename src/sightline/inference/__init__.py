@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from sightline.inference._predictor import Predictor as Predictor
     from sightline.inference._predictor import load_predictor as load_predictor
     from sightline.inference._resolve import ResolvedModel as ResolvedModel
+    from sightline.inference._resolve import file_header as file_header
     from sightline.inference._resolve import resolve as resolve
     from sightline.inference._resolve import starting_weights as starting_weights
     from sightline.inference._side_by_side import ComparisonRow as ComparisonRow
@@ -58,7 +59,7 @@ __getattr__, __dir__, __all__ = lazy_exports(
         "_dense": ("Dense", "dense"),
         "_describe": ("NetworkAt", "network_at", "record_model"),
         "_predictor": ("Prediction", "Predictor", "load_predictor"),
-        "_resolve": ("ResolvedModel", "resolve", "starting_weights"),
+        "_resolve": ("ResolvedModel", "file_header", "resolve", "starting_weights"),
         "_side_by_side": (
             "ComparisonRow",
             "Side",

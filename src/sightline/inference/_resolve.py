@@ -86,7 +86,7 @@ def resolve(spec: str) -> ResolvedModel:
 
     weights_path = public_file(name) if file == "public" else _weights_file(Path(file))
     weights = read_weights(weights_path)
-    header = _own_header(weights_path)
+    header = file_header(weights_path)
     if header is not None:
         _check_same(spec, architecture, header, weights_path)
     return ResolvedModel(
@@ -163,7 +163,7 @@ def _architecture(name: str) -> Architecture:
     return get_architecture(name)
 
 
-def _own_header(path: Path) -> ModelHeader | None:
+def file_header(path: Path) -> ModelHeader | None:
     """The header of a model file; None of a file that holds only weights, which `read_weights` has read."""
     import safetensors
 

@@ -61,6 +61,11 @@ def load_checkpoint(folder: Path) -> tuple[dict[str, Any], Path]:
     sweep_partials(folder)
     found = _checkpoints(folder)
     if not found:
+        if (folder.parent / "results.csv").exists():
+            raise DataError(
+                f"{folder.parent} has no checkpoint left to go on from; start anew from what it learned: "
+                f"--weights {folder.parent}"
+            )
         raise DataError(f"{folder.parent} was stopped before its first checkpoint; start it again")
     path = found[-1]
     try:

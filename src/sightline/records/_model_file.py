@@ -68,6 +68,8 @@ class SplitReference:
     """The pattern that groups were read with."""
     holdout: bool = True
     """Whether images were held out for validation."""
+    before: bool = False
+    """Whether the weights it started from learned from images that the run folder names."""
 
 
 @pydantic.dataclasses.dataclass(frozen=True, kw_only=True)

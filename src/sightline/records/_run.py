@@ -27,6 +27,7 @@ from sightline.base import (
 _FILES = (
     "args.yaml",
     "split.csv",
+    "before.csv",
     "results.csv",
     "last.safetensors",
     "best.safetensors",
@@ -62,7 +63,7 @@ class RunFolder:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.args, self.split, self.results, self.last, self.best, self.report, self.log = (
+        self.args, self.split, self.before, self.results, self.last, self.best, self.report, self.log = (
             path / name for name in _FILES
         )
         self.resume = path / "resume"

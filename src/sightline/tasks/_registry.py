@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -29,7 +30,11 @@ def make_objective(name: str, settings: dict[str, Any]) -> Objective:
     """
     if name not in _OBJECTIVES:
         raise ModelFileError(f"unknown objective {name!r}; {did_you_mean(name, _OBJECTIVES)}")
+    known = list(inspect.signature(_OBJECTIVES[name]).parameters)
+    strange = next((key for key in settings if key not in known), None)
+    if strange is not None:
+        raise ArgumentError(f"objective {name} has no argument {strange!r}; {did_you_mean(strange, known)}")
     try:
         return _OBJECTIVES[name](**settings)
     except TypeError as error:
-        raise ArgumentError(f"objective {name}: {error}") from error
+        raise ArgumentError(f"objective {name}: {settings} are not of the right kind: {error}") from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -76,8 +77,11 @@ class Options:
             if value not in allowed:
                 there = ", ".join(one for one in allowed if one)
                 raise ArgumentError(f"--{name} is {value!r}; there are {there}")
-        if self.minutes is not None and not self.minutes > 0:
-            raise ArgumentError(f"--minutes must be above 0; it is {self.minutes:g}")
+        output, data = self.output, Path(self.data)
+        if output is not None and data.is_dir() and Path(output).resolve() == data.resolve():
+            raise ArgumentError(f"--output {output} is the folder of the images; give the run one of its own")
+        if self.minutes is not None and not 0 < self.minutes < math.inf:
+            raise ArgumentError(f"--minutes must be above 0, and end; it is {self.minutes:g}")
         if self.minutes is not None and self.epochs is not None:
             raise ArgumentError("--minutes and --epochs exclude each other")
 

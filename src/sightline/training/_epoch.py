@@ -102,4 +102,4 @@ def _check_finite(
     wrong = [name for name, tensor in state.items() if not torch.isfinite(tensor).all()]
     wrong += [f"the validation {name}" for name, value in scores.items() if not math.isfinite(value)]
     if wrong:
-        raise TrainingError(diverged(wrong[0], f"is not finite after epoch {position.epoch + 1}", job))
+        raise TrainingError(diverged(wrong[0], f"not finite after epoch {position.epoch + 1}", job))

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from sightline.data import BatchSource
+from sightline.data import BatchSource, Learned
 from sightline.imaging import Preprocessing
 from sightline.machine import ALONE, Plan, Ranks
 from sightline.records import ModelHeader, RunFolder
@@ -48,6 +48,8 @@ class Job:
     reporter: Reporter
     starts: Mapping[str, tuple[Mapping[str, Tensor], str]] = dataclasses.field(default_factory=dict)
     """Weights that phases start from and where they are from, read before anything is replaced."""
+    before: Learned = frozenset()
+    """What these have learned from, which the network is not judged by."""
     checkpoint_seconds: float = 60.0
     checkpoint_steps: int | None = None
     """Checkpoint after so many steps as well; changes nothing else."""

@@ -62,7 +62,7 @@ def _finish(setup: Setup, position: Position) -> TrainingResult:
     job, images, split = setup.job, setup.images, setup.split
     plan = dataclasses.replace(job.plan, dtype="fp32", compile=False)
     scored: tuple[Part, ...] = ("test", "val")
-    judged = [(part, *judged_images(images, split, part)) for part in scored]
+    judged = [(part, *judged_images(images, split, part, job.before)) for part in scored]
     unseen = [one for one in judged if len(one[1])]
     predictor = _calibrated(job, plan, judged[1][1])
     selected = job.recipe.select is not None or job.recipe.patience is not None

@@ -26,7 +26,7 @@ from sightline.training._one import resume_one, train_one
 from sightline.training._recipe import recipe_from
 from sightline.training._reporter import Reporter
 from sightline.training._result import LabelFiles, TrainingResult
-from sightline.training._set_up import TASK, open_split
+from sightline.training._set_up import TASK, decide
 from sightline.training._together import check_alone
 
 Kind = Literal["folds", "repeats"]
@@ -44,18 +44,10 @@ def train_series(
     count = folds or repeat or 0
     if count < 2:
         raise ArgumentError(f"--{'repeat' if folds is None else 'folds'} must be at least 2; it is {count}")
-    options.check()
     check_alone("--folds" if repeat is None else "--repeat")
     kind: Kind = "repeats" if folds is None else "folds"
-    images, _ = open_split(
-        options.data,
-        allow_unreadable=options.allow_unreadable,
-        pages=options.pages,
-        group_by=options.group_by,
-        fold=None if folds is None else (1, count),
-        split_seed=options.split_seed,
-        reporter=reporter,
-    )
+    first = dataclasses.replace(options, minutes=None, fold=None if folds is None else (1, count))
+    images = decide(first, reporter).images
     for number in range(2, count + 1) if folds else ():  # one that cannot be is found before any is trained
         split_images(images, options.split_seed, (number, count))
     options = dataclasses.replace(options, model=options.model or default_model(images))

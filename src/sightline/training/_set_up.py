@@ -14,11 +14,12 @@ from numpy.typing import NDArray
 from torch import nn
 
 from sightline._version import __version__
-from sightline.base import ArgumentError, Draws, duration
+from sightline.base import ArgumentError, Draws
 from sightline.blueprint import run_once
 from sightline.data import (
     BatchSource,
     ImageSet,
+    Learned,
     Split,
     channel_statistics,
     choose_sizes,
@@ -27,11 +28,12 @@ from sightline.data import (
     group_images,
     open_batches,
     open_images,
+    save_learned,
     split_images,
     value_ranges,
 )
-from sightline.imaging import PERCENTILES, Axes, Canvas, Preprocessing, choose_fit, colour_axes
-from sightline.inference import resolve, starting_weights
+from sightline.imaging import Axes, Canvas, Preprocessing, choose_fit, colour_axes
+from sightline.inference import resolve
 from sightline.machine import (
     ALONE,
     Plan,
@@ -45,12 +47,12 @@ from sightline.machine import (
 from sightline.records import ArchitectureReference, ModelHeader, RunFolder, SplitReference, versions
 from sightline.tasks import Objective, Task
 from sightline.tasks.classification import ClassificationTask
+from sightline.training._announce import announce
 from sightline.training._choices import (
     Options,
     chosen_objective,
     chosen_recipe,
     default_model,
-    imbalance,
     run_name,
 )
 from sightline.training._duration import (
@@ -67,6 +69,13 @@ from sightline.training._optimizers import check_patterns, make_optimizers
 from sightline.training._probe import check_probe
 from sightline.training._recipe import Recipe
 from sightline.training._reporter import Reporter, SilentReporter
+from sightline.training._starts import (
+    Starts,
+    check_folds,
+    check_starts,
+    learned_before,
+    read_starts,
+)
 from sightline.training._step import epoch_steps, prepare, set_rates, take_step
 from sightline.zoo import Architecture
 
@@ -93,12 +102,41 @@ class Setup:
     log: LoggedReporter
 
 
-def set_up(options: Options, reporter: Reporter) -> Setup:
-    """Everything before the first step: images, split, network, recipe, statistics, plan, run folder.
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class _Draft:
+    """A run at one input size, before its images are decoded."""
+
+    canvas: Canvas
+    size: tuple[int, int]
+    recipe: Recipe
+    objective: Objective
+    network: nn.Module
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class Decided:
+    """What a run will be, before its images are decoded."""
+
+    images: ImageSet
+    split: Split
+    architecture: Architecture
+    start: str | None
+    """The weights it starts from."""
+    draft: _Draft
+    starts: Starts
+    """The weights that phases start from."""
+    before: Learned
+    """What these have learned from."""
+    unknown: tuple[str, ...]
+    """Where that is not known."""
+
+
+def decide(options: Options, reporter: Reporter) -> Decided:
+    """All that can be known to be wrong before a run folder is made, or one that is there replaced.
 
     Args:
         options: What the user chose.
-        reporter: Is told what will happen, and how long it will take.
+        reporter: Is told how far reading the images is.
 
     Raises:
         SightlineError: whatever a user can mend.
@@ -120,30 +158,53 @@ def set_up(options: Options, reporter: Reporter) -> Setup:
     start = options.weights or (resolved.spec if resolved.weights is not None else None)
     if start == "public":
         start = f"{resolved.architecture.name}@public"
-    draft = _draft(options, images, split, resolved.architecture, start, options.img_size)
+    architecture = resolved.architecture
+    draft = _draft(options, images, split, architecture, start, options.img_size)
     if not draft.recipe.holdout:
         split = split_images(images, options.split_seed, options.fold, holdout=False)
         if not len(split.indices("test")) and not len(split.indices("val")):
             raise ArgumentError(
                 f"recipe {draft.recipe.name} holds nothing out, and {images.source} has no images to judge by"
             )
-        draft = _draft(options, images, split, resolved.architecture, start, options.img_size)
+        draft = _draft(options, images, split, architecture, start, options.img_size)
     if options.minutes is not None and draft.recipe.probe is None:
-        draft = _in_time(options, images, split, resolved.architecture, start, draft, began)
-    starts = {
-        phase.start: starting_weights(phase.start) for phase in draft.recipe.phases if phase.start is not None
-    }
+        draft = _in_time(options, images, split, architecture, start, draft, began)
+    starts = read_starts(draft.recipe)
+    check_starts(draft.network, architecture, draft.recipe, starts)
+    before, unknown = learned_before(starts, images)
+    if options.fold is not None:
+        check_folds(images, before)
+    return Decided(
+        images=images, split=split, architecture=architecture, start=start, draft=draft, starts=starts,
+        before=before, unknown=unknown,
+    )  # fmt: skip
 
-    name = run_name(resolved.architecture.name, options.data)
+
+def set_up(options: Options, reporter: Reporter) -> Setup:
+    """Everything before the first step: images, split, network, recipe, statistics, plan, run folder.
+
+    Args:
+        options: What the user chose.
+        reporter: Is told what will happen, and how long it will take.
+
+    Raises:
+        SightlineError: whatever a user can mend.
+    """
+    began = time.monotonic()
+    decided = decide(options, reporter)
+    images, split, architecture, start, draft = (
+        decided.images, decided.split, decided.architecture, decided.start, decided.draft
+    )  # fmt: skip
+
+    name = run_name(architecture.name, options.data)
     output = Path(options.output) if options.output is not None else None
     run = RunFolder.create(TASK.name, name, output, options.exist_ok)
     log = LoggedReporter(reporter, run, fresh=True)
     try:
         source = open_batches(images, draft.canvas, budget_mb=options.cache_mb, progress=log.progress)
-        job = _job(
-            options, images, split, resolved.architecture, draft, source, split.indices("train"), run, log
-        )
-        job = dataclasses.replace(job, starts=starts)
+        what = (images, split, architecture, draft, source)
+        job = _job(options, *what, split.indices("train"), run, log, decided.before)
+        job = dataclasses.replace(job, starts=decided.starts)
         if job.recipe.probe is not None:
             check_probe(job)
             choice, seconds = PlanChoice(plan=job.plan, origin="not timed", seconds_per_step={}), 0.0
@@ -160,7 +221,7 @@ def set_up(options: Options, reporter: Reporter) -> Setup:
                     """The recipe made anew: what it does may depend on how long it is."""
                     named = options.recipe if options.recipe is not None else draft.recipe.name
                     again = dataclasses.replace(options, recipe=named, epochs=epochs)
-                    given = (images, split, resolved.architecture, draft.network, draft.size, start)
+                    given = (images, split, architecture, draft.network, draft.size, start)
                     return chosen_recipe(again, *given)
 
                 recipe = fitted(remade, draft.recipe, epochs, options.minutes)
@@ -168,26 +229,17 @@ def set_up(options: Options, reporter: Reporter) -> Setup:
             seconds = job.recipe.epochs * pace.epoch(split)
         warnings = _examined(options, images, split, seconds, log)
         run.clear()
-        for line in warnings:
+        for line in (*warnings, *decided.unknown):
             log.note(line)
-        _announce(job, images, split, choice, seconds)
+        announce(job, images, split, choice, seconds)
         split.save(run.split, images)
+        if decided.before:
+            save_learned(run.before, decided.before)
         run.write_args(_args(job, images, split, choice, options))
     except BaseException:
         _remove_if_unused(run)
         raise
     return Setup(job=job, images=images, split=split, log=log)
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
-class _Draft:
-    """A run at one input size, before its images are decoded."""
-
-    canvas: Canvas
-    size: tuple[int, int]
-    recipe: Recipe
-    objective: Objective
-    network: nn.Module
 
 
 def open_split(
@@ -272,6 +324,7 @@ def _job(
     measured: NDArray[np.int64],
     run: RunFolder,
     reporter: Reporter,
+    before: Learned = frozenset(),
 ) -> Job:
     """A new run under the plainest plan; mean and deviation are those of the images `measured`."""
     device = choose_device(options.device)
@@ -300,7 +353,10 @@ def _job(
         val=split.indices("val"),
         balanced=balanced(recipe, images, split),
         make_metric=TASK.make_metric if len(split.indices("val")) else None,
-        header=header(architecture, images, split, draft.canvas, preprocessing, draft.objective, recipe),
+        header=header(
+            architecture, images, split, draft.canvas, preprocessing, draft.objective, recipe, before
+        ),
+        before=before,
         run=run,
         reporter=reporter,
         checkpoint_seconds=options.checkpoint_seconds,
@@ -361,6 +417,7 @@ def header(
     preprocessing: Preprocessing,
     objective: Objective,
     recipe: Recipe,
+    before: Learned,
 ) -> ModelHeader:
     """What a run's model files will say, but for epoch and scores."""
     return ModelHeader(
@@ -389,6 +446,7 @@ def header(
             fold=split.fold,
             group_by=images.grouped_by,
             holdout=recipe.holdout,
+            before=bool(before),
         ),
         data=images.source,
         versions=versions(),
@@ -437,44 +495,6 @@ def _examined(
     if options.minutes is not None:
         seconds = _EXAMINED_SHARE / 2 * 60 * options.minutes
     return examine_before_training(images, split.parts, seconds=seconds, progress=reporter.progress)
-
-
-def _announce(job: Job, images: ImageSet, split: Split, choice: PlanChoice, seconds: float) -> None:
-    """Say what will happen, and how long it will take, before it does."""
-    note, recipe, size = job.reporter.note, job.recipe, job.preprocessing.size
-    for finding in (*images.findings, *split.findings):
-        note(
-            f"{finding.where}: {finding.what}"
-            if finding.level == "info"
-            else f"{finding.level}: {finding.line()}"
-        )
-    counts = ", ".join(f"{len(split.indices(part))} {part}" for part in ("train", "val", "test"))
-    note(f"{images.source}: {len(images)} images, {len(images.classes)} classes; {counts} ({split.rule})")
-    canvas, own = job.source.canvas, images.one_size
-    stored = f"{canvas.width}x{canvas.height}x{images.channels}"
-    if images.depth != "uint8":
-        stored = f"{images.depth} {stored}"
-    if own != (canvas.height, canvas.width):
-        how = "scaled to fit" if canvas.framing == "whole" else "whose centre is scaled to cover"
-        stored = f"{f'{own[1]}x{own[0]}' if own else 'of many sizes'}, {how} {stored}"
-    elif job.preprocessing.fit == "none":
-        stored += ", as they are"
-    ways = {"none": "", "pad": ", centred on ", "resize": ", resized to ", "crop": ", of which windows of "}
-    given = ways[job.preprocessing.fit]
-    given += f"{size[1]}x{size[0]}" if given else ""
-    parameters = sum(p.numel() for p in job.network.parameters())
-    note(f"{job.architecture.name}: {parameters:,} parameters; images {stored}{given}")
-    if images.depth != "uint8":
-        pairs = "; ".join(f"{low:g} to {high:g}" for low, high in job.preprocessing.value_range)
-        note(f"values: {pairs} become 0 to 1 (percentiles {PERCENTILES[0]} and {PERCENTILES[1]} of train)")
-    unequal = imbalance(images, split, recipe)
-    if unequal:
-        note(unequal)
-    long = "" if recipe.probe is not None else f"{recipe.epochs} epochs"
-    note(f"recipe {recipe.name}: {'; '.join(filter(None, [long, recipe.why]))}")
-    note(f"plan: {choice.describe()}")
-    training = f"about {duration(seconds)} of training; " if recipe.probe is None else ""
-    note(f"{training}run folder {job.run.path}")
 
 
 def _args(job: Job, images: ImageSet, split: Split, choice: PlanChoice, options: Options) -> dict[str, Any]:

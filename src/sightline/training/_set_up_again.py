@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from sightline.base import ArgumentError, DataError
-from sightline.data import ImageSet, Split, open_batches, recorded_split
+from sightline.data import ImageSet, Split, open_batches, read_learned, recorded_split
 from sightline.imaging import Canvas, Preprocessing
 from sightline.machine import Plan, choose_device, ranks_here, usable_cores
 from sightline.records import RunFolder, versions
@@ -67,6 +67,7 @@ def set_up_again(run_folder: Path, reporter: Reporter, again: Again) -> Setup:
         if ranks.first:
             run.write_args(args | {"recipe": recipe.settings()})
     objective = chosen_objective(architecture, recipe, images, split)
+    before = read_learned(run.before)
     job = Job(
         network=plan.place(build(architecture, images, size, args["seed"])),
         architecture=architecture,
@@ -81,7 +82,8 @@ def set_up_again(run_folder: Path, reporter: Reporter, again: Again) -> Setup:
         val=split.indices("val"),
         balanced=balanced(recipe, images, split),
         make_metric=TASK.make_metric if len(split.indices("val")) else None,
-        header=header(architecture, images, split, canvas, preprocessing, objective, recipe),
+        header=header(architecture, images, split, canvas, preprocessing, objective, recipe, before),
+        before=before,
         run=run,
         reporter=log,
         checkpoint_seconds=again.checkpoint_seconds,

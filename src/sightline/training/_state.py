@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sightline.base import TrainingError
+from sightline.base import DataError, TrainingError
 from sightline.records import load_checkpoint, save_checkpoint
 from sightline.training._average import Follower, follower
 from sightline.training._job import Job, Position
@@ -48,10 +48,16 @@ def restore(
 ) -> tuple[Position, dict[str, Any], Follower | None, dict[str, torch.optim.Optimizer], int]:
     """The state of the newest checkpoint, and the run's files cut back to it."""
     state, folder = load_checkpoint(job.run.resume)
-    job.network.load_state_dict(state["network"])
-    average = follower(job.network, job.recipe)
-    if average is not None:
-        average.network.load_state_dict(state["average"])
+    try:
+        job.network.load_state_dict(state["network"])
+        average = follower(job.network, job.recipe)
+        if average is not None:
+            average.network.load_state_dict(state["average"])
+    except (RuntimeError, TypeError) as error:  # args.yaml was changed since
+        raise DataError(
+            f"the checkpoint of {job.run.path} is not one of {job.architecture.name}, which its "
+            f"{job.run.args.name} names; give it back as it was"
+        ) from error
     position = Position(**state["position"])
     optimizers: dict[str, torch.optim.Optimizer] = {}
     if state["phase"] >= 0:

@@ -13,18 +13,8 @@ from torch import Tensor, nn
 
 from sightline.base import ArgumentError, DataError, did_you_mean
 from sightline.blueprint import Blueprint, Call, Node, execute
-from sightline.data import (
-    PARTS,
-    ImageSet,
-    Part,
-    Progress,
-    group_images,
-    open_batches,
-    open_images,
-    recorded_split,
-    split_images,
-)
-from sightline.evaluation import judged_images
+from sightline.data import ImageSet, Part, Progress, learned_from, open_batches, open_images
+from sightline.evaluation import History, history_of, judged_images
 from sightline.records import RunFolder
 from sightline.views._subject import Subject
 
@@ -147,10 +137,11 @@ def unseen(subject: Subject, images: ImageSet) -> tuple[NDArray[np.int64], str]:
     judged: tuple[Part, ...] = ("test", "val")
     if history is not None:
         for part in judged:
-            indices, _ = judged_images(images, history, part)
+            indices, _ = judged_images(images, history.recorded, part, history.before)
             if len(indices):
                 return indices, f"{len(indices)} {part} images of its own set"
-        learned = {digest for _, digest in history.values()}
+        known = history.before | learned_from(history.recorded)
+        learned = {digest for _, digest in known}
         others = np.array([i for i in everything if images.digests[i] not in learned], dtype=np.int64)
         if len(others):
             return others, f"{len(others)} images that it did not learn from"
@@ -158,26 +149,16 @@ def unseen(subject: Subject, images: ImageSet) -> tuple[NDArray[np.int64], str]:
         indices = np.array([i for i, p in enumerate(images.parts) if p == part], dtype=np.int64)
         if len(indices):
             return indices, f"{len(indices)} {part} images"
-    learned_from = "it may have learned from some" if subject.trained else "it learned from none"
-    return everything, f"all {len(images)} images; {learned_from}"
+    source = "it may have learned from some" if subject.trained else "it learned from none"
+    return everything, f"all {len(images)} images; {source}"
 
 
-def _history(subject: Subject, images: ImageSet) -> Mapping[str, Any] | None:
-    """The part and digest of every image a network's run knew, by name; None where nobody says."""
+def _history(subject: Subject, images: ImageSet) -> History | None:
+    """What a network learned from; None where nobody says."""
+    run = None
     if subject.model is not None and subject.model.path is not None:
         run = RunFolder(subject.model.path.parent)
-        if run.split.exists():
-            return recorded_split(run.split)
-    reference = None if subject.header is None else subject.header.split
-    if reference is None:
-        return None
-    try:
-        split = split_images(group_images(images, reference.group_by), reference.seed, reference.fold)
-    except DataError:  # it cannot be trained on, so it is not what the network learned from
-        return None
-    if split.digest(images) != reference.digest:
-        return None
-    return {images.names[i]: (part, images.digests[i]) for part in PARTS for i in split.indices(part)}
+    return history_of(images, subject.header, run)
 
 
 def inputs_of(

@@ -94,7 +94,9 @@ def find_view(name: str) -> How:
         ArgumentError: if there is none; it names close ones.
     """
     if name not in HOWS:
-        raise ArgumentError(f"HOW is {name!r}; there are {', '.join(HOWS)}; {did_you_mean(name, HOWS)}")
+        close = did_you_mean(name, HOWS)
+        close = f"; {close}" if close.startswith("did") else ""
+        raise ArgumentError(f"HOW is {name!r}; there are {', '.join(HOWS)}{close}")
     module = importlib.import_module(f"sightline.views.{HOWS[name]}")
     table: tuple[How, ...] = module.VIEWS
     return next(how for how in table if how.name == name)

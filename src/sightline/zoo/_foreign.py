@@ -37,7 +37,7 @@ def load_object(spec: str) -> tuple[Any, str]:
     sys.modules[module_name] = module
     try:
         module_spec.loader.exec_module(module)
-    except Exception as error:  # whatever the user's file does wrong
+    except (Exception, SystemExit) as error:  # whatever the user's file does wrong
         del sys.modules[module_name]
         raise ArgumentError(f"{spec}: {file} fails: {type(error).__name__}: {error}") from error
     if not hasattr(module, name):
@@ -86,7 +86,7 @@ def foreign_architecture(spec: str) -> Architecture:
         needed = {name: value for name, value in stand_ins.items() if name in taken - own.keys()}
         try:
             network = target(**(needed | given))
-        except Exception as error:  # whatever the user's code does wrong
+        except (Exception, SystemExit) as error:  # whatever the user's code does wrong
             raise ArgumentError(f"{spec} fails: {type(error).__name__}: {error}") from error
         if not isinstance(network, nn.Module):
             raise ArgumentError(f"{spec} returns {type(network).__name__}, not a torch.nn.Module")

@@ -113,7 +113,7 @@ def choose_recipe(
         made = _call(given, known)
     except SightlineError as error:
         raise ArgumentError(f"{spec}: {error}") from error
-    except Exception as error:  # whatever the user's code does wrong
+    except (Exception, SystemExit) as error:  # whatever the user's code does wrong
         raise ArgumentError(
             f"{spec} fails: {type(error).__name__}: {' '.join(str(error).split())}"
         ) from error
