@@ -7,6 +7,7 @@ import functools
 import json
 import os
 import pickle
+import re
 import shutil
 import subprocess
 import sys
@@ -485,6 +486,75 @@ from sightline.cli import main
 sys.argv = ["sightline", *sys.argv[1:]]
 main()
 """
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["train", "digits", "--weights", ""], r"an argument is empty: is a variable of the shell not set\?"),
+        (["predict", "run", ""], r"an argument is empty: is a variable of the shell not set\?"),
+        (["train", "digits", "--epochs", "0"], "Invalid value for '--epochs': .* greater than or equal to 1"),
+        (["train", "--epoch", "3"], r"No such option: --epoch.*--epochs\)?"),
+        (["trian"], "No such command 'trian'.*"),
+    ],
+)
+def test_a_wrong_command_line_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], arguments: list[str], said: str
+) -> None:
+    from sightline.cli import main
+
+    monkeypatch.setattr(sys, "argv", ["sightline", *arguments])
+    for rank, expected in (("0", f"sightline: {said}\n"), ("1", "")):
+        monkeypatch.setenv("RANK", rank)
+        with pytest.raises(SystemExit) as ended:
+            main()
+        assert ended.value.code == 2
+        out, err = capsys.readouterr()
+        assert out == ""
+        assert re.fullmatch(expected, err), f"{rank}: {err}"
+
+
+def test_without_a_verb_the_verbs_are_told(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from sightline.cli import main
+
+    for arguments, status, where in (([], 2, "err"), (["--help"], 0, "out"), (["--version"], 0, "out")):
+        monkeypatch.setattr(sys, "argv", ["sightline", *arguments])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        assert ended.value.code == status
+        printed = getattr(capsys.readouterr(), where)
+        assert ("evaluate" in printed) is (arguments != ["--version"])
+
+
+def test_what_a_users_code_prints_is_not_in_the_json(three_classes: Path, in_tmp: Path) -> None:
+    Path("mine.py").write_text(
+        "from torch import nn\n"
+        "from sightline.training import Phase, Recipe\n"
+        "def recipe():\n    print('HELLO')\n    return Recipe(phases=(Phase(epochs=1),))\n"
+        "class Net(nn.Sequential):\n"
+        "    def __init__(self, num_classes):\n"
+        "        print('NET')\n"
+        "        super().__init__(nn.Flatten(), nn.Linear(64, num_classes))\n"
+    )
+    done = sightline(
+        "train",
+        three_classes,
+        "--model",
+        "mine.py:Net",
+        "--recipe",
+        "mine.py:recipe",
+        "--output",
+        "run",
+        "--json",
+    )
+    assert done.exit_code == 0, done.stderr
+    assert json.loads(done.stdout)["epochs"] == 1
+    assert "HELLO" in done.stderr
+    assert "NET" in done.stderr
+    plain = sightline("summary", "mine.py:Net", "--input", "1,8,8")
+    assert "NET" in plain.stdout, "without --json it is as they wrote it"
 
 
 def test_a_disk_that_is_full(three_classes: Path, in_tmp: Path) -> None:

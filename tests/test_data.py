@@ -237,6 +237,10 @@ def test_what_cannot_be_opened_says_why(tmp_path: Path, make_folder: MakeFolder)
         open_images(tmp_path / "empty")
     with pytest.raises(ValueError, match="has only class 'a'; a classifier needs at least two"):
         open_images(make_folder({"a": (0, 3)}, name="single"))
+    odd = make_folder({"a": (0, 3), "new\nline": (1, 3)}, name="odd")
+    with pytest.raises(ValueError, match=r"the class name 'new\\nline' holds a control character; rename it"):
+        open_images(odd)
+    assert len(open_images(odd, training=False)) == 6
     lacking = make_folder({"train/a": (0, 3), "train/b": (1, 3), "test/bb": (2, 3)}, name="lacking")
     with pytest.raises(ValueError, match="class 'bb' of test is missing from train; did you mean b"):
         open_images(lacking)

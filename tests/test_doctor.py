@@ -295,6 +295,15 @@ def test_numbering_is_no_group(name_of: Callable[[int], str], tmp_path: Path) ->
     assert told(examine_images(tmp_path / "set"), "Groups") == []
 
 
+def test_a_class_that_cannot_be_trained_is_an_error(sound: Path) -> None:
+    for part in ("train", "test"):
+        (sound / part / "a").rename(sound / part / "tab\there")
+    found = [case.finding for case in examine_images(sound).cases if "control" in case.finding.what]
+    assert [(one.level, one.what) for one in found] == [
+        ("error", "the class name 'tab\\there' holds a control character; rename it")
+    ]
+
+
 def test_a_rare_class_is_a_warning(sound: Path) -> None:
     for folder in ("train/b", "test/b"):
         for path in sorted((sound / folder).iterdir())[3:]:

@@ -333,6 +333,7 @@ def test_weights_must_be_above_zero(weights: list[float]) -> None:
         ({"symmetry": "both"}, "--symmetry is 'both'; there are none, mirror, all"),
         ({"select": "acuracy"}, "accuracy"),
         ({"minutes": 0.0, "epochs": None}, "--minutes must be above 0"),
+        ({"minutes": float("inf"), "epochs": None}, "--minutes must be above 0, and end; it is inf"),
         ({"minutes": 1.0}, "--minutes and --epochs exclude each other"),
         ({"group_by": "("}, "is no regular expression"),
     ],

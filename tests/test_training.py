@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -19,7 +20,7 @@ import yaml
 from PIL import Image
 
 import sightline
-from sightline.base import ArgumentError, SightlineError
+from sightline.base import ArgumentError, DataError, SightlineError
 from sightline.imaging import Augmentation, photograph
 from sightline.records import read_model_file
 from sightline.training import Phase, PlainReporter, Recipe, SilentReporter
@@ -31,6 +32,7 @@ class Net(nn.Sequential):
     def __init__(self, num_classes):
         super().__init__(nn.Flatten(), nn.Linear(64, 8), nn.ReLU(), nn.Linear(8, num_classes))
 def raising(num_classes): raise KeyError("oops")
+def leaving(num_classes): raise SystemExit(3)
 class Failing(nn.Module):
     def __init__(self, num_classes):
         super().__init__()
@@ -65,12 +67,17 @@ def own(in_tmp: Path) -> Path:
     [
         ({"lr": -1.0}, "--lr must be above 0; it is -1.0"),
         ({"model": "net.py:raising"}, "net.py:raising fails: KeyError: 'oops'"),
+        ({"model": "net.py:leaving"}, "net.py:leaving fails: SystemExit: 3"),
+        ({"model": "left.py:net"}, "left.py fails: SystemExit: 3"),
+        ({"recipe": "recipes.py:leaving"}, "recipes.py:leaving fails: SystemExit: 3"),
+        ({"recipe": "empty.py:any"}, "empty.py has no 'any'; there is none"),
         ({"model": "net.py:Failing"}, r"Failing cannot take an input of 1x8x8: .*failed: 'missing'"),
         ({"model": "net.py:normed", "batch_size": 1}, r"1 images of 1x8x8: layer 2 \(BatchNorm1d\).* than 1"),
         ({"weights": "nowhere"}, "no weights named 'nowhere'"),
         ({"recipe": "recipes.py:broken"}, r"recipes.py:broken fails: ValidationError: .*epochs"),
         ({"recipe": Recipe(phases=(Phase(epochs=1, trainable=("headd",)),))}, "'headd' names no parameter"),
-        ({"recipe": Recipe(phases=(Phase(epochs=1),), objective={"smooth": 1})}, "cross_entropy: .*smooth"),
+        ({"recipe": Recipe(phases=(Phase(epochs=1),), objective={"smooth": 1})}, "did you mean label_sm"),
+        ({"recipe": Recipe(phases=(Phase(epochs=1),), objective={"label_smoothing": "x"})}, "right kind"),
         ({"select": "acuracy"}, "--select is 'acuracy'; did you mean accuracy"),
     ],
 )  # fmt: skip
@@ -80,7 +87,10 @@ def test_a_mistake_is_one_line_and_leaves_no_run(
     Path("recipes.py").write_text(
         "from sightline.training import Phase, Recipe\n"
         "def broken(): return Recipe(phases=(Phase(epochs=0),))\n"
+        "def leaving(): raise SystemExit(3)\n"
     )
+    Path("left.py").write_text("raise SystemExit(3)\n")
+    Path("empty.py").write_text("")
     with pytest.raises(SightlineError, match=message) as caught:
         train(three_classes, output="run", **options)
     assert "\n" not in str(caught.value)
@@ -97,6 +107,29 @@ def test_a_run_of_another_program_is_not_resumed(in_tmp: Path) -> None:
     Path("theirs/args.yaml").write_text("task: detect\nepochs: 100\n")
     with pytest.raises(SightlineError, match="is not what a run of Sightline writes"):
         sightline.resume("theirs")
+
+
+def test_a_checkpoint_of_another_network_is_one_line(three_classes: Path, in_tmp: Path) -> None:
+    train(three_classes, output="run", model="lenet5")
+    args = Path("run/args.yaml")
+    args.write_text(args.read_text().replace("name: lenet5", "name: mlp"))
+    with pytest.raises(DataError, match=r"the checkpoint of run is not one of mlp, which its args\.yaml"):
+        sightline.resume("run", epochs=2)
+
+
+def test_a_run_without_its_checkpoint_says_what_can_be_done(three_classes: Path, in_tmp: Path) -> None:
+    train(three_classes, output="run")
+    shutil.rmtree("run/resume")
+    with pytest.raises(DataError, match=r"no checkpoint left to go on from; start anew .*: --weights run"):
+        sightline.resume("run", epochs=2, reporter=SilentReporter())
+    train(three_classes, output="again", weights="run")
+
+
+def test_a_run_does_not_go_into_its_images(three_classes: Path, in_tmp: Path) -> None:
+    for options in ({}, {"exist_ok": True}, {"folds": 2, "exist_ok": True}):
+        with pytest.raises(SightlineError, match="is the folder of the images; give the run one of its own"):
+            train(three_classes, output=three_classes, **options)
+    assert sorted(path.name for path in three_classes.iterdir()) == ["one", "seven", "zero"]
 
 
 # Replacing, starting, ending

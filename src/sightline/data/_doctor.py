@@ -235,16 +235,6 @@ def _of_set(images: ImageSet) -> Iterator[Case]:
 
 def _classes(images: ImageSet) -> Iterator[Case]:
     counts = images.counts()
-    for label in images.classes:
-        if not label.isprintable():
-            yield make_case(
-                "Classes",
-                "error",
-                ascii(label),
-                f"the class name {label!a} holds a control character",
-                "it cannot stand in a model file, and nothing is trained",
-                "rename it",
-            )
     for label, count in zip(images.classes, counts.tolist(), strict=True):
         if count < RARE:
             yield make_case(
