@@ -22,7 +22,7 @@ from pathlib import Path
 import torch
 
 from sightline import __version__, evaluate, resume, train
-from sightline.machine import device_name, usable_cores
+from sightline.machine import choose_device, device_name, usable_cores
 from sightline.training import PlainReporter, Recipe
 from sightline.training.recipes import resnet_2015
 
@@ -93,8 +93,9 @@ def main() -> int:
         print(f"    test accuracy of the last weights {100 * last.top1:.2f} % ({low:.2f} to {high:.2f})")
         print(f"    and of the best {100 * best.top1:.2f} %", flush=True)
     if options.csv is not None:
-        machine = f"{device_name(torch.device('cpu'))}, {usable_cores()} cores, {options.precision}"
-        how = f"python benchmarks/depth.py CIFAR --steps {options.steps[0]} {options.steps[1]}"
+        machine = f"{device_name(choose_device('auto'))}, {usable_cores()} cores, {options.precision}"
+        how = f"python benchmarks/depth.py CIFAR --only {' '.join(options.only)} --steps {options.steps[0]} "
+        how += f"{options.steps[1]} --images {options.images} --precision {options.precision}"
         versions = f"sightline {__version__}, torch {torch.__version__}"
         with options.csv.open("w", newline="") as file:
             file.write(f"# {how}; {versions}; {machine}; {datetime.date.today().isoformat()}\n")

@@ -1,10 +1,10 @@
 """Every recipe to its end on real data, at a small scale.
 
-    python benchmarks/recipes.py --flowers FLOWERS --cifar CIFAR [--only NAME...] [--csv runs.csv]
+    python benchmarks/recipes.py --flowers FLOWERS --cifar CIFAR [--only NAME...] [--img-size 96] [--csv runs.csv]
 
 FLOWERS and CIFAR are folders of class folders, flowers at 128 pixels and CIFAR-10 (a JPEG copy will do). Each
 run is one command; what it says of itself as JSON is printed, and with `--csv` a row is added to that file:
-what, command, accuracy with its interval, number of test images, epochs, seconds, machine, date. The scale is
+what, command, accuracy with its interval, epochs, seconds, machine, date. The scale is
 far from the papers': what the figures show is that a recipe trains the network it was written for, not what
 the paper reached.
 """
@@ -40,7 +40,9 @@ RUNS: dict[str, list[str]] = {
     "default": ["FLOWERS", "--model", "resnet20", "--recipe", "default", "--epochs", "20"],
     "airbench94": ["CIFAR", "--model", "airbench94", "--recipe", "airbench94", "--epochs", "2"],
 }
-SIZE = dict.fromkeys(("alexnet_2012", "vgg_2014", "googlenet_2014", "resnet_2015", "modern"), "96")
+SIZE: dict[str, str] = dict.fromkeys(
+    ("alexnet_2012", "vgg_2014", "googlenet_2014", "resnet_2015", "modern"), "96"
+)
 SIZE |= {"prelu_2015": "64", "default": "32"}
 CONTINUED = {
     "fine_tune": ["FLOWERS", "--model", "resnet20", "--recipe", "fine_tune", "--img-size", "32"],
@@ -57,6 +59,7 @@ def main() -> int:
         "--weights", type=Path, help="of ResNet-20 on CIFAR-10, for fine_tune and linear_probe"
     )
     parser.add_argument("--only", nargs="+", choices=(*RUNS, *CONTINUED))
+    parser.add_argument("--img-size", type=int, help="instead of 96 and 64, for less time")
     parser.add_argument("--repeat", type=int, help="so many runs of each, with other seeds")
     parser.add_argument("--csv", type=Path)
     options = parser.parse_args()
@@ -64,7 +67,9 @@ def main() -> int:
     failed = 0
     for name in options.only or (*RUNS, *(CONTINUED if options.weights else ())):
         command = list(RUNS.get(name) or CONTINUED[name])
-        command += ["--img-size", SIZE[name]] if name in SIZE else []
+        large = name in SIZE and name != "default"
+        size = str(options.img_size) if options.img_size and large else SIZE.get(name)
+        command += ["--img-size", size] if size else []
         if name in CONTINUED:
             command += ["--weights", str(options.weights.resolve())]
         if options.repeat:
@@ -100,7 +105,7 @@ def run(arguments: list[str]) -> dict[str, Any] | None:
 def add(path: Path, name: str, command: list[str], found: dict[str, Any], low: Any, high: Any) -> None:
     import torch
 
-    from sightline.machine import device_name, usable_cores
+    from sightline.machine import choose_device, device_name, usable_cores
 
     kept = ["WEIGHTS" if "/" in word else word for word in command]
     new = not path.exists()
@@ -112,7 +117,7 @@ def add(path: Path, name: str, command: list[str], found: dict[str, Any], low: A
             [
                 name, f"sightline train {' '.join(kept)}", found["metric"], found["value"], low, high,
                 found["epochs"], round(found["seconds"], 1), found.get("images_per_second"),
-                f"{device_name(torch.device('cpu'))}, {usable_cores()} cores, {platform.system()}",
+                f"{device_name(choose_device('auto'))}, {usable_cores()} cores, {platform.system()}",
                 torch.__version__, datetime.date.today().isoformat(),
             ]
         )  # fmt: skip

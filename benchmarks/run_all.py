@@ -1,11 +1,11 @@
-"""Every benchmark, one after the other, on an idle machine.
+"""The benchmarks of speed and of small networks, one after the other, on an idle machine.
 
     python benchmarks/run_all.py [DATA [KERAS_PYTHON [STRANGERS_PYTHON]]]
 
 DATA is a folder with `fashion-mnist-png/`, `mnist-png/` and `cifar10-jpg/`, each with `train/<class>/` and
 `test/<class>/`; KERAS_PYTHON the interpreter of an environment with Keras 3, TensorFlow, JAX and torch;
 STRANGERS_PYTHON of one with torchvision, timm and torchinfo.
-What is not there is left out and said. Some three hours.
+What is not there is left out and said. Some three hours. Each other script of this folder says how it is run.
 """
 
 from __future__ import annotations

@@ -10,24 +10,33 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
+from torch import nn
 
 from sightline.base import ArgumentError
 from sightline.data import Batch
+from sightline.imaging import Augmentation
 from sightline.machine import ALONE, Ranks, choose_device, ranks_here, usable_cores
 from sightline.tasks.classification import ClassificationMetric
-from sightline.training import SilentReporter, resume, train
+from sightline.training import Phase, Recipe, SilentReporter, resume, train
 
 RECIPE = """
+from sightline.imaging import Augmentation
 from sightline.training import Optimizer, Phase, Recipe, Schedule
 
 def plain():
-    phase = Phase(epochs=3, schedule=Schedule(kind="constant", warm_up=0.0))
-    return Recipe(phases=(phase,), optimizers={"main": Optimizer(kind="sgd", lr=0.005)}, batch_size=64)
+    return Recipe(
+        phases=(Phase(epochs=3, schedule=Schedule(kind="constant", warm_up=0.0)),),
+        optimizers={"main": Optimizer(kind="sgd", lr=0.005)},
+        batch_size=64,
+        augmentation=Augmentation(crop=0.1, rotate=10.0),  # drawn for each image, whoever has it
+    )
 """
 
 TRAIN = """
@@ -215,6 +224,30 @@ def test_cores_are_shared_and_the_one_of_torchrun_does_not_count(monkeypatch: py
     monkeypatch.setenv("LOCAL_WORLD_SIZE", "1")
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     assert usable_cores(nowhere) == 1
+
+
+@pytest.mark.parametrize(
+    ("network", "mixup", "said"),
+    [
+        (nn.Sequential(nn.Conv2d(1, 2, 3), nn.ReLU()), 0.0, "add up gradients"),
+        (
+            nn.Sequential(nn.BatchNorm2d(3), nn.Dropout()),
+            0.2,
+            "add up gradients; batch norm's statistics, dropout's masks, the images that are mixed are each "
+            "process's own, so results are not those of one",
+        ),
+    ],
+)
+def test_why_two_processes_may_differ_from_one_is_said(network: nn.Module, mixup: float, said: str) -> None:
+    from sightline.training import _together
+
+    notes: list[str] = []
+    recipe = Recipe(phases=(Phase(epochs=1),), augmentation=Augmentation(mixup=mixup))
+    setup: Any = SimpleNamespace(
+        job=SimpleNamespace(network=network, recipe=recipe), log=SimpleNamespace(note=notes.append)
+    )
+    _together._announce(setup, Ranks(rank=0, count=2))
+    assert notes == [f"2 processes share the images of each step, and {said}"]
 
 
 def test_without_torchrun_a_process_is_alone(monkeypatch: pytest.MonkeyPatch) -> None:

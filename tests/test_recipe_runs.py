@@ -16,6 +16,7 @@ from PIL import Image
 
 import sightline
 from sightline.base import ArgumentError, ModelFileError
+from sightline.evaluation import evaluate
 from sightline.imaging import Augmentation, Canvas, photograph
 from sightline.records import read_model_file
 from sightline.training import Phase, Recipe, SilentReporter
@@ -60,7 +61,13 @@ def test_an_epoch_of_each(three_classes: Path, in_tmp: Path, recipe: str) -> Non
     assert all(tensor.isfinite().all() for tensor in state.values())
 
 
-@pytest.mark.parametrize("recipe", ["vgg_2014", "googlenet_2014", "modern"])
+CANVASES = {
+    "alexnet_2012": 82, "vgg_2014": 165, "googlenet_2014": 82, "prelu_2015": 165, "resnet_2015": 154, "modern": 75,
+}  # fmt: skip
+"""Of an input of 72 pixels: windows of 224 out of 256, 512, 256, 512, 480; of 233 for `modern`."""
+
+
+@pytest.mark.parametrize("recipe", CANVASES)
 def test_an_epoch_of_the_forms_for_large_images(in_tmp: Path, recipe: str) -> None:
     Path("net.py").write_text(NETWORK)
     for name in ("china", "flower"):
@@ -73,7 +80,28 @@ def test_an_epoch_of_the_forms_for_large_images(in_tmp: Path, recipe: str) -> No
     assert settings["framing"] == "cover"
     assert (settings["augmentation"]["scale"] or settings["augmentation"]["area"]) is not None
     assert args["model"]["input_size"] == [72, 72]
-    assert args["data"]["canvas"] == {"vgg_2014": [165] * 2, "googlenet_2014": [82] * 2}.get(recipe, [75] * 2)
+    assert args["data"]["canvas"] == [CANVASES[recipe]] * 2
+
+
+def test_airbench_to_its_end_on_small_colour_images(in_tmp: Path) -> None:
+    Path("net.py").write_text(NETWORK)
+    draws = np.random.default_rng(0)
+    for name in ("china", "flower"):
+        picture = Image.fromarray(photograph(name))
+        for part, count in (("train", 60), ("test", 20)):
+            Path("patches", part, name).mkdir(parents=True)
+            for i in range(count):
+                x, y = draws.integers(0, [picture.width - 64, picture.height - 64])
+                patch = picture.crop((x, y, x + 64, y + 64)).resize((32, 32))
+                patch.save(f"patches/{part}/{name}/{i}.png")
+    args = run(Path("patches"), model="net.py:small", recipe="airbench94", epochs=None)
+    recipe = args["recipe"]
+    assert (recipe["batch_size"], recipe["phases"][0]["epochs"], recipe["holdout"]) == (64, 60, False)
+    assert recipe["augmentation"]["flip"] == "alternating"
+    assert recipe["lookahead"] is not None
+    judged = evaluate("run")
+    assert (judged.part, judged.scores.n) == ("test", 40)
+    assert judged.scores.interval[0] > 0.5, "better than chance, beyond doubt"
 
 
 def test_airbenchs_own_network_learns_digits(three_classes: Path, in_tmp: Path) -> None:

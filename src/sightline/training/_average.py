@@ -57,10 +57,12 @@ class SlowWeights:
         self.settings = settings
 
     def update(self, network: nn.Module, step: int, steps: int) -> None:
-        """Follow one step, the `step`-th from 0 of `steps`; they meet after the last one, too."""
+        """Follow one step, the `step`-th from 0 of `steps`; after the last one the network is the slow weights."""
         done = step + 1
-        if done % self.settings.every == 0 or done == steps:
+        meet = done % self.settings.every == 0
+        if meet:
             _follow(self.network, network, 1 - self.settings.decay * (done / steps) ** self.settings.power)
+        if meet or done == steps:
             _follow(network, self.network, 1.0)
 
 

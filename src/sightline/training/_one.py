@@ -76,7 +76,8 @@ def _finish(setup: Setup, position: Position) -> TrainingResult:
     findings: tuple[Finding, ...] = (*images.findings, *split.findings)
     write_report(job.run.report, run=job.run, split=split, evaluations=evaluations, findings=findings)
     seconds = sum(row["seconds"] for row in position.rows)
-    trained = len(job.train) * len(position.rows)
+    probed = job.recipe.probe is not None  # its rows are strengths of a regression, not epochs
+    passes = 1.0 if probed else position.steps_ever / job.epoch_length
     for evaluation in evaluations:
         setup.log.keep(evaluation.describe())
     return TrainingResult(
@@ -86,9 +87,9 @@ def _finish(setup: Setup, position: Position) -> TrainingResult:
         value=evaluations[0].scores.top1,
         interval=evaluations[0].scores.interval,
         part=evaluations[0].part,
-        epochs=position.epoch,
+        epochs=1 if probed else position.epoch,
         seconds=seconds,
-        images_per_second=round(trained / seconds, 1) if seconds else 0.0,
+        images_per_second=round(passes * len(job.train) / seconds, 1) if seconds else 0.0,
         evaluations=evaluations,
         split=split,
     )

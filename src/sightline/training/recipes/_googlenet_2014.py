@@ -39,6 +39,7 @@ def googlenet_2014(
     those of the replication that came with Caffe, 0.01, 32, 2e-4 and 250 epochs.
 
     **Not taken**: asynchronous SGD on many machines; interpolation methods drawn at random; seven networks.
+    Biases do not decay; the paper does not say.
     A network without auxiliary heads is trained without their losses. Images of up to 64 pixels are shifted
     by up to an eighth instead of cut.
 

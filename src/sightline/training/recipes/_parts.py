@@ -82,13 +82,14 @@ def sgd(lr: float, weight_decay: float, *, decay_all: bool = False) -> dict[str,
     return {"main": chosen}
 
 
-def divided_when_stuck(epochs: int, usual: int) -> Schedule:
-    """A tenth of the rate where validation stops improving, at most three times.
+def divided_when_stuck(epochs: int, usual: int, times: int = 3) -> Schedule:
+    """A tenth of the rate where validation stops improving, so many times at most.
 
-    The papers did it by hand. Here five epochs of their `usual` number without a better score count as
-    stuck, and in another number of epochs as large a part.
+    The papers did it by hand. Here five epochs of their `usual` number without a better score (on a tie, a
+    lower loss) count as stuck, and in another number of epochs as large a part.
     """
-    return Schedule(kind="plateau", warm_up=0.0, drop=0.1, wait=max(1, round(5 * epochs / usual)), end=1e-3)
+    wait = max(1, round(5 * epochs / usual))
+    return Schedule(kind="plateau", warm_up=0.0, drop=0.1, wait=wait, end=0.1**times)
 
 
 def average_over(share: float, steps: int) -> float:

@@ -40,7 +40,8 @@ def vgg_2014(
     `vgg11_bn`, and each convolution's batch norm comes with it. Dropout 0.5 is the network's.
 
     **Not taken**: jitter as fine-tuning of a network trained at 384 (here: from the start); the mean of each
-    pixel; several GPUs; "stops improving" by eye. Random weights are the network's own. Images of up to 64
+    pixel; several GPUs; "stops improving" by eye. Random weights are the network's own. Biases do not
+    decay; the paper does not say. Images of up to 64
     pixels are shifted by up to an eighth instead of cut, and keep their colours.
 
     Args:
