@@ -1,6 +1,7 @@
 """Every recipe to its end on real data, at a small scale.
 
-    python benchmarks/recipes.py --flowers FLOWERS --cifar CIFAR [--only NAME...] [--img-size 96] [--csv runs.csv]
+    python benchmarks/recipes.py --flowers FLOWERS --cifar CIFAR [--only NAME...] [--csv runs.csv]
+        [--img-size 96]
 
 FLOWERS and CIFAR are folders of class folders, flowers at 128 pixels and CIFAR-10 (a JPEG copy will do). Each
 run is one command; what it says of itself as JSON is printed, and with `--csv` a row is added to that file:
@@ -40,10 +41,15 @@ RUNS: dict[str, list[str]] = {
     "default": ["FLOWERS", "--model", "resnet20", "--recipe", "default", "--epochs", "20"],
     "airbench94": ["CIFAR", "--model", "airbench94", "--recipe", "airbench94", "--epochs", "2"],
 }
-SIZE: dict[str, str] = dict.fromkeys(
-    ("alexnet_2012", "vgg_2014", "googlenet_2014", "resnet_2015", "modern"), "96"
-)
-SIZE |= {"prelu_2015": "64", "default": "32"}
+SIZE = {
+    "alexnet_2012": "96",
+    "vgg_2014": "96",
+    "googlenet_2014": "96",
+    "prelu_2015": "64",
+    "resnet_2015": "96",
+    "modern": "96",
+    "default": "32",
+}
 CONTINUED = {
     "fine_tune": ["FLOWERS", "--model", "resnet20", "--recipe", "fine_tune", "--img-size", "32"],
     "linear_probe": ["FLOWERS", "--model", "resnet20", "--recipe", "linear_probe"],

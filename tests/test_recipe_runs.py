@@ -62,7 +62,8 @@ def test_an_epoch_of_each(three_classes: Path, in_tmp: Path, recipe: str) -> Non
 
 
 CANVASES = {
-    "alexnet_2012": 82, "vgg_2014": 165, "googlenet_2014": 82, "prelu_2015": 165, "resnet_2015": 154, "modern": 75,
+    "alexnet_2012": 82, "vgg_2014": 165, "googlenet_2014": 82, "prelu_2015": 165, "resnet_2015": 154,
+    "modern": 75,
 }  # fmt: skip
 """Of an input of 72 pixels: windows of 224 out of 256, 512, 256, 512, 480; of 233 for `modern`."""
 

@@ -33,9 +33,7 @@ def make_objective(name: str, settings: dict[str, Any]) -> Objective:
     known = list(inspect.signature(_OBJECTIVES[name]).parameters)
     strange = next((key for key in settings if key not in known), None)
     if strange is not None:
-        raise ArgumentError(
-            f"objective {name}: it has no argument {strange!r}; {did_you_mean(strange, known)}"
-        )
+        raise ArgumentError(f"objective {name}: no argument {strange!r}; {did_you_mean(strange, known)}")
     try:
         return _OBJECTIVES[name](**settings)
     except TypeError as error:

@@ -57,7 +57,7 @@ class SlowWeights:
         self.settings = settings
 
     def update(self, network: nn.Module, step: int, steps: int) -> None:
-        """Follow one step, the `step`-th from 0 of `steps`; after the last one the network is the slow weights."""
+        """Follow one step, the `step`-th from 0 of `steps`; after the last the slow weights are taken."""
         done = step + 1
         meet = done % self.settings.every == 0
         if meet:

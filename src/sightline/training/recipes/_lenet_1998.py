@@ -25,8 +25,8 @@ def lenet_1998(*, epochs: int | None = None) -> Recipe:
     **Not taken**: the stochastic diagonal Levenberg-Marquardt method. It divides the global rate by 0.02 plus
     the curvature of each weight, estimated anew before every pass; here all weights have one rate, 0.025,
     which is what that rule gives a weight without curvature (0.0005 / 0.02). Steps of one image: here of 8,
-    which take little longer; the loss is their mean, so that each moves the weights about an eighth as far. All
-    60,000 images: of a set without validation images a tenth is held out.
+    which take little longer; the loss is their mean, so that each moves the weights about an eighth as far.
+    All 60,000 images: of a set without validation images a tenth is held out.
 
     Args:
         epochs: How long it will be, if that is chosen already.

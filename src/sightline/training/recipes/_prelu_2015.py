@@ -22,8 +22,8 @@ def prelu_2015(*, channels: int, size: tuple[int, int], epochs: int | None = Non
     length are from memory of it.
 
     **Taken**: batches of 128, momentum 0.9, weight decay 5e-4 but not of the slopes; 0.01, divided by 10
-    twice, when validation stops improving; 80 epochs; scale jitter from 256 to 512 from the start, windows of 224,
-    mirrored, AlexNet's change of colour. Dropout 0.5 and He's random weights are the network's.
+    twice, when validation stops improving; 80 epochs; scale jitter from 256 to 512 from the start, windows of
+    224, mirrored, AlexNet's change of colour. Dropout 0.5 and He's random weights are the network's.
 
     **Not taken**: the mean of each pixel; several GPUs; "stops improving" by eye. Biases do not decay either.
     Images of up to 64 pixels are shifted by up to an eighth instead of cut, and keep their colours.

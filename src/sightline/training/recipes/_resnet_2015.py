@@ -35,8 +35,8 @@ def resnet_2015(
     on, the first 400 steps are at 0.01, in whole epochs.
 
     **Taken**, of larger ones: batches of 256, the same momentum and decay; 0.1, divided by 10 when
-    validation stops improving (here three times at most); 120 epochs; windows of 224 out of an image whose shorter side is drawn from
-    256 to 480, mirrored, AlexNet's change of colour.
+    validation stops improving (here three times at most); 120 epochs; windows of 224 out of an image whose
+    shorter side is drawn from 256 to 480, mirrored, AlexNet's change of colour.
 
     **Not taken**: the mean of each pixel; two or eight GPUs; all 50,000 images of CIFAR-10 to train on (here
     a tenth is held out, for the curve); 0.01 until the training error is below 80 % (about 400 steps in the
