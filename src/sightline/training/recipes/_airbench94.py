@@ -52,8 +52,8 @@ def airbench94(
     **Not taken**: dropping the images that do not fill a batch (here batches are of equal size: 49 an epoch
     of CIFAR-10 where the script has 48); 16-bit floats for all but batch norm (here as the plan says); the
     six views when judged. Fewer than some 24,000 images get smaller batches, down to 64, and more epochs, up
-    to 60, for about as many steps; fewer than 50 steps have no lookahead. A network other than airbench94 and airbench95 has one rate for all, and nothing is kept from
-    moving.
+    to 60, for about as many steps; fewer than 50 steps have no lookahead. A network other than airbench94
+    and airbench95 has one rate for all, and nothing is kept from moving.
 
     Args:
         num_images: Images to train on.
