@@ -76,7 +76,7 @@ def own(in_tmp: Path) -> Path:
         ({"weights": "nowhere"}, "no weights named 'nowhere'"),
         ({"recipe": "recipes.py:broken"}, r"recipes.py:broken fails: ValidationError: .*epochs"),
         ({"recipe": Recipe(phases=(Phase(epochs=1, trainable=("headd",)),))}, "'headd' names no parameter"),
-        ({"recipe": Recipe(phases=(Phase(epochs=1),), objective={"smooth": 1})}, "no argument 'smooth'; did you"),
+        ({"recipe": Recipe(phases=(Phase(epochs=1),), objective={"smooth": 1})}, "no argument 'smooth'; "),
         ({"recipe": Recipe(phases=(Phase(epochs=1),), objective={"label_smoothing": "x"})}, "right kind"),
         ({"select": "acuracy"}, "--select is 'acuracy'; did you mean accuracy"),
     ],

@@ -89,7 +89,7 @@ def divided_when_stuck(epochs: int, usual: int, times: int = 3) -> Schedule:
     lower loss) count as stuck, and in another number of epochs as large a part.
     """
     wait = max(1, round(5 * epochs / usual))
-    return Schedule(kind="plateau", warm_up=0.0, drop=0.1, wait=wait, end=0.1**times)
+    return Schedule(kind="plateau", warm_up=0.0, drop=0.1, wait=wait, end=10.0**-times)
 
 
 def average_over(share: float, steps: int) -> float:
