@@ -125,6 +125,7 @@ def test_reading_pixels_does_not_load_torch() -> None:
     assert run_python(code) == "False"
 
 
+@pytest.mark.timeout(900)  # of all files, for the first time, beside other tests
 def test_types_are_strict() -> None:
     done = subprocess.run(
         [sys.executable, "-m", "mypy", "--no-error-summary"],

@@ -579,7 +579,8 @@ def test_corrections_of_odd_names(make_folder: MakeFolder, tmp_path: Path) -> No
 
 @pytest.mark.parametrize("name", ["two\nlines", " ahead"])
 def test_classes_that_a_csv_cannot_say(make_folder: MakeFolder, tmp_path: Path, name: str) -> None:
-    images = open_images(make_folder({name: (1, 6), "seven": (7, 6)}, name="odd"))
+    folder = make_folder({name: (1, 6), "seven": (7, 6)}, name="odd")
+    images = open_images(folder, training=False)
     with pytest.raises(DataError, match="cannot stand in a CSV") as caught:
         write_corrections(tmp_path / "labels.csv", sure_review(images, {}))
     assert "\n" not in str(caught.value)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
 import threading
 import warnings
 from collections.abc import Callable, Iterator
@@ -489,8 +490,13 @@ def test_tensors_that_are_no_parameters_keep_their_numbers() -> None:
 def test_threads_record_one_network_together() -> None:
     network = nn.Sequential(*(nn.Sequential(nn.Linear(3, 3), nn.Dropout()) for _ in range(10))).train()
     alone = record(network, (2, 3))
-    with ThreadPoolExecutor(4) as pool:
-        together = list(pool.map(lambda _: record(network, (2, 3)), range(8)))
+    often = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    try:
+        with ThreadPoolExecutor(4) as pool:
+            together = list(pool.map(lambda _: record(network, (2, 3)), range(16)))
+    finally:
+        sys.setswitchinterval(often)
     assert all(blueprint == alone for blueprint in together)
     assert all(module.training for module in network.modules())
     assert not any(p.is_meta for p in network.parameters())

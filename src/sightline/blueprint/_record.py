@@ -62,7 +62,9 @@ def record(
         >>> record(nn.Sequential(nn.Conv2d(3, 10, 5, padding=2), nn.ReLU()), (1, 3, 32, 32)).macs
         768000
     """
-    with torch.inference_mode(False):  # where composite operations would not be taken apart
+    # Alone: another recording may have put its own tensors in place of this network's parameters. And not
+    # in inference mode, where composite operations would not be taken apart.
+    with ONE_AT_A_TIME, torch.inference_mode(False):
         return _checked(network, inputs, name, training=training)
 
 
