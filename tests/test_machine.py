@@ -9,6 +9,7 @@ import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -121,6 +122,39 @@ def test_a_choice_is_remembered_and_can_be_overridden(monkeypatch: pytest.Monkey
     assert (again.origin, again.plan.dtype) == ("cached", "bf16")
     assert choose(slow, use_cache=True, key="another").plan.dtype == "fp32"
     assert choose(slow, use_cache=True, key="remembered", precision="fp32").plan.dtype == "fp32"
+
+
+def test_a_number_format_that_is_emulated_is_not_timed(monkeypatch: pytest.MonkeyPatch) -> None:
+    from sightline.machine import _plan
+
+    clock = Clock(monkeypatch, {"bf16 contiguous x2": 0.1})
+    monkeypatch.setattr(_plan, "_emulated", lambda device: True)
+    choice = choose(clock)
+    assert choice.plan.dtype == "fp32"
+    assert not any("bf16" in name for name in choice.seconds_per_step)
+    assert choose(clock, precision="bf16").plan.dtype == "bf16", "but it is used where it is asked for"
+
+
+@pytest.mark.parametrize(("slower", "emulated"), [(7.0, False), (9.0, True)])
+def test_a_format_is_emulated_if_its_product_takes_eight_times_as_long(
+    monkeypatch: pytest.MonkeyPatch, slower: float, emulated: bool
+) -> None:
+    from sightline.machine import _plan
+
+    now, real = 0.0, torch.ones
+
+    def ones(*size: int, dtype: torch.dtype, **options: Any) -> Any:
+        class Factor:
+            def __matmul__(self, other: Any) -> torch.Tensor:
+                nonlocal now
+                now += slower if dtype == torch.bfloat16 else 1.0
+                return real(2, 2)
+
+        return Factor()
+
+    monkeypatch.setattr(torch, "ones", ones)
+    monkeypatch.setattr(_plan.time, "perf_counter", lambda: now)
+    assert _plan._emulated(torch.device("cpu")) is emulated
 
 
 def test_the_pace_of_a_remembered_plan_is_that_of_today(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -35,6 +35,9 @@ takes one of them, each waits for the slowest at every operation."""
 LAYOUT_MARGIN = 0.02
 """Another memory layout, which costs no precision, must be this much faster."""
 
+_PROBE_SIDE, _EMULATED = 192, 8.0
+"""Rows of the matrices whose product tells whether bf16 is emulated; so many times as slow it is then."""
+
 _PASSES, _ROUNDS, _BUDGET_SECONDS = 3, 3, 20.0
 
 _SHORT_STEP = 0.05
@@ -168,6 +171,8 @@ def choose_plan(
     cores = threads or usable_cores()
     formats = [f for f in get_args(Precision) if precision in ("auto", f)]
     assert formats, f"unknown precision {precision}"
+    if precision == "auto" and _emulated(device):
+        formats = ["fp32"]
     candidates = [
         Plan(device=str(device), dtype=dtype, memory_format=layout, threads=cores)
         for dtype in formats
@@ -192,6 +197,24 @@ def choose_plan(
     with contextlib.suppress(StorageError):  # a cache that cannot be written is only slower next time
         write_json(path, {"plan": dataclasses.asdict(best), "seconds": names})
     return PlanChoice(plan=best, origin="measured", seconds_per_step=names)
+
+
+def _emulated(device: torch.device) -> bool:
+    """Whether a product in bf16 takes many times as long as in fp32.
+
+    It does where the processor has no instructions for it; a single step would then take minutes.
+    """
+    taken: list[float] = []
+    for dtype in (torch.float32, torch.bfloat16):
+        factor = torch.ones(_PROBE_SIDE, _PROBE_SIDE, device=device, dtype=dtype)
+        float((factor @ factor)[0, 0])  # a warm-up; and what makes an accelerator finish
+        rounds = []
+        for _ in range(_ROUNDS):
+            before = time.perf_counter()
+            float((factor @ factor)[0, 0])
+            rounds.append(time.perf_counter() - before)
+        taken.append(min(rounds))
+    return taken[1] > _EMULATED * taken[0]
 
 
 def _plainest_fast(candidates: list[Plan], seconds: dict[Plan, float], margin: float) -> Plan:
