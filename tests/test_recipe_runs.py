@@ -100,7 +100,7 @@ def test_airbench_to_its_end_on_small_colour_images(in_tmp: Path) -> None:
     assert (recipe["batch_size"], recipe["phases"][0]["epochs"], recipe["holdout"]) == (64, 60, False)
     assert recipe["augmentation"]["flip"] == "alternating"
     assert recipe["lookahead"] is not None
-    judged = evaluate("run")
+    judged = evaluate("net.py:small@run")
     assert (judged.part, judged.scores.n) == ("test", 40)
     assert judged.scores.interval[0] > 0.5, "better than chance, beyond doubt"
 
