@@ -576,6 +576,8 @@ def test_from_a_folder_to_a_report_and_again(three_classes: Path, in_tmp: Path) 
     for name in ("args.yaml", "split.csv", "results.csv", "best.safetensors", "last.safetensors",
                  "report.html", "log.txt"):  # fmt: skip
         assert (result.run / name).is_file(), name
+    assert result.epochs == 1, "the strengths that were tried are no epochs"
+    assert result.images_per_second == round(84 / result.seconds, 1), "each image is shown once"
     assert result.value >= 0.9, "zeros, ones and sevens are told apart by features trained on them"
     header, *rows = (result.run / "results.csv").read_text().splitlines()
     assert header.split(",") == [

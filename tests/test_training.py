@@ -135,6 +135,12 @@ def test_a_run_does_not_go_into_its_images(three_classes: Path, in_tmp: Path) ->
 # Replacing, starting, ending
 
 
+def test_images_are_counted_as_far_as_training_went(three_classes: Path, in_tmp: Path) -> None:
+    recipe = Recipe(phases=(Phase(epochs=2),), batch_size=32, max_steps=4)  # of 3 an epoch
+    result = train(three_classes, recipe=recipe, epochs=None, output="run")
+    assert result.images_per_second == round(84 * 4 / 3 / result.seconds, 1)
+
+
 def test_a_run_can_start_from_the_run_it_replaces(three_classes: Path, in_tmp: Path) -> None:
     train(three_classes, output="run")
     _, first = read_model_file(Path("run/best.safetensors"))

@@ -105,6 +105,10 @@ class Setting:
     """Is told what is done, how much of how much."""
 
 
+LONGEST_LIVE = 300
+"""Seconds that a stop may say its `--live` takes: a lecture waits no longer."""
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Entry:
     """One stop of the lecture."""
@@ -129,6 +133,10 @@ class Entry:
     corrections: tuple[Correction, ...] = ()
     plays: tuple[Play, ...] = ()
     run: Callable[[Setting], Page]
+
+    def __post_init__(self) -> None:
+        if not self.seconds > 0 or (self.live_seconds or 0) > LONGEST_LIVE:
+            raise ValueError(f"{self.name}: seconds must be above 0, live_seconds at most {LONGEST_LIVE}")
 
     @property
     def command(self) -> str:

@@ -256,7 +256,7 @@ ENTRY = Entry(
     about="Do the two programs of the slides run, and what do they build?",
     see="What Keras says to them, what repairs them, and our two networks beside them layer by layer.",
     seconds=16,
-    live_seconds=250,
+    live_seconds=round(60 * sum(MINUTES.values())) + 10,
     takes_data=True,
     commands=(
         "sightline summary lecture_cnn",
