@@ -114,18 +114,8 @@ def judged_images(
         f"in {' or '.join(earlier)} too": len(whole) - len(new),
         "images that the weights it started from were trained or selected on": len(new) - len(kept),
     }
-    left_out = (
-        Finding(
-            level="warning",
-            where=images.source,
-            what=f"{count} of {len(whole)} {part} images are, byte for byte, {said}",
-            why="scores on them would measure memory",
-            do="nothing: they are left out",
-        )
-        for said, count in counts.items()
-        if count
-    )
-    return kept, tuple(left_out)
+    found = (_seen(images, part, count, len(whole), said) for said, count in counts.items() if count)
+    return kept, tuple(found)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -371,7 +361,8 @@ def _choose_other(images: ImageSet, known: Learned) -> Choice:
         whole = [i for i, own in enumerate(images.parts) if part in (own, "all")]
         kept = np.array([i for i in whole if images.digests[i] not in learned], dtype=np.int64)
         if len(kept) < len(whole):
-            findings.append(_seen(images, part, len(whole) - len(kept), len(whole)))
+            said = "images the network was trained or selected on"
+            findings.append(_seen(images, part, len(whole) - len(kept), len(whole), said))
         if len(kept):
             return Choice(part=part, indices=kept, findings=tuple(findings))
     raise DataError(f"every image of {images.source} was trained or selected on; none is left to judge by")
@@ -436,12 +427,13 @@ def _gone(images: ImageSet, recorded: Mapping[str, tuple[Part, str]], part: Part
     )
 
 
-def _seen(images: ImageSet, part: str, count: int, total: int) -> Finding:
+def _seen(images: ImageSet, part: str, count: int, total: int, said: str) -> Finding:
+    """That some images are left out; `said` is what they are."""
     name = "images" if part == "all" else f"{part} images"
     return Finding(
         level="warning",
         where=images.source,
-        what=f"{count} of {total} {name} are, byte for byte, images the network was trained or selected on",
+        what=f"{count} of {total} {name} are, byte for byte, {said}",
         why="scores on them would measure memory",
         do="nothing: they are left out",
     )
